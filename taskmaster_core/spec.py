@@ -74,7 +74,7 @@ class Key(NamedTuple):
     """Name one process: job and index, written `web:0`."""
 
     job: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
     def __str__(self) -> str:
         return f"{self.job}:{self.index}"

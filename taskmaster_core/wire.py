@@ -1,0 +1,271 @@
+"""The documents that pass between core and clients: requests, replies, events, views (docs/protocol.md).
+
+Pure data and its JSON; decides nothing, opens nothing. The server and the clients encode and decode with it, the
+supervisor fills it. Times are Unix seconds (float). Fields may be added, never renamed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from taskmaster_core.errors import BadRequest, TaskmasterError, WrongVersion, from_code
+from taskmaster_core.spec import Exit
+
+VERSION = 1
+MAX_FRAME = 1 << 20
+"""Bytes of one frame; more is refused before sending by our clients and cuts the peer off at the core."""
+
+STATUS_SCHEMA = "taskmaster.status/1"
+
+
+class Request(Struct, forbid_unknown_fields=True):
+    """Ask the core for something; `id` makes a repetition harmless."""
+
+    v: int
+    id: str
+    op: str
+    select: list[str] = []
+    args: dict[str, Any] = {}
+
+
+class ErrorBody(Struct, omit_defaults=True):
+    """Say what went wrong and what to do next."""
+
+    code: str
+    message: str
+    help: str = ""
+    detail: Any = None
+
+
+class Reply(Struct, omit_defaults=True):
+    """Answer one request."""
+
+    v: int
+    id: str
+    ok: bool
+    result: Any = None
+    error: ErrorBody | None = None
+
+
+class Cause(Struct, frozen=True, omit_defaults=True):
+    """Name what made an event happen: `kind` is operator, reload, exit, deadline, boot, signal, shim or core."""
+
+    kind: str
+    request: str = ""
+    """The id of the request, when an operator asked."""
+    who: str = ""
+    """The operator, as "uid 0 pid 123"."""
+    generation: int = 0
+    run: int = 0
+    text: str = ""
+
+
+class Event(Struct, frozen=True):
+    """Hold one published fact. `seq` has no gaps and goes on over restarts of the core; `boot` names the core."""
+
+    seq: int
+    boot: str
+    at: float
+    type: str
+    key: str
+    """`job:index`, a job's name, or empty."""
+    cause: Cause
+    data: dict[str, Any] = {}
+
+
+class ProcessView(Struct):
+    """Show one process."""
+
+    key: str
+    index: int
+    state: str
+    goal: str
+    pid: int | None
+    run: int
+    since: float
+    started_at: float | None
+    tries: int
+    next_start_at: float | None
+    exit: Exit | None
+    reason: str
+    generation: int
+    restarts: int = 0
+    lingering: int = 0
+    ready: bool | None = None
+    cpu: float | None = None
+    rss: int | None = None
+
+
+class JobView(Struct):
+    """Show one job and its processes."""
+
+    name: str
+    state: str
+    goal: str
+    numprocess: int
+    restarts: int
+    spec: dict[str, Any]
+    processes: list[ProcessView]
+
+
+class CoreView(Struct):
+    """Show the core itself. `troubles` are degradations in words: journal, logs, config watching."""
+
+    version: str
+    pid: int
+    shim_pid: int
+    boot: str
+    started_at: float
+    generation: int
+    config: list[str]
+    config_problems: list[Any] = []
+    instance: str = "default"
+    statedir: str = ""
+    seq: int = 0
+    troubles: list[str] = []
+    stopping: bool = False
+
+
+class Status(Struct):
+    """Answer `status`: everything visible at event `core.seq`."""
+
+    core: CoreView
+    jobs: list[JobView]
+    schema: str = STATUS_SCHEMA
+
+
+class PlanField(Struct):
+    """Show one changed key: its cost, and its values as text (secrets masked)."""
+
+    name: str
+    old: str
+    new: str
+    cost: str
+
+
+class PlanRow(Struct):
+    """Show what a reload does to one job: `+` add, `~` change, `-` remove, `=` same."""
+
+    sign: str
+    job: str
+    effect: str
+    fields: list[PlanField] = []
+    excepted: bool = False
+
+
+class PlanView(Struct):
+    """Answer `reload`: the rows, and the generation that was applied (None for a mere plan)."""
+
+    rows: list[PlanRow]
+    generation: int | None = None
+    changes: int = 0
+    warnings: list[Any] = []
+
+
+class Outcome(Struct, omit_defaults=True):
+    """Tell what became of one process that a command was about."""
+
+    key: str
+    ok: bool
+    state: str
+    note: str = ""
+    """Why not, or that it was so already."""
+    pid: int | None = None
+
+
+class Done(Struct):
+    """Answer a command: one outcome per process."""
+
+    outcomes: list[Outcome]
+    ok: bool = True
+
+
+_encoder = msgspec.json.Encoder()
+_requests = msgspec.json.Decoder(Request)
+_replies = msgspec.json.Decoder(Reply)
+
+
+def encode(document: Any) -> bytes:
+    """Return the JSON of a document."""
+    return _encoder.encode(document)
+
+
+def decode_request(frame: bytes) -> Request:
+    """Return the request in a frame; raise BadRequest or WrongVersion for anything else."""
+    if len(frame) > MAX_FRAME:
+        raise BadRequest(f"a request may have {MAX_FRAME} bytes, this one has {len(frame)}")
+    try:
+        request = _requests.decode(frame)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise _refuse(frame, error) from error
+    if request.v != VERSION:
+        raise WrongVersion(f"this core speaks version {VERSION}, not {request.v}", "use a client of the core's version")
+    return request
+
+
+def _refuse(frame: bytes, error: Exception) -> TaskmasterError:
+    """Return the error for a frame that is no request; a foreign version is told as such, whatever else it holds."""
+    try:
+        loose = msgspec.json.decode(frame)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        loose = None
+    if isinstance(loose, dict) and "v" in loose and loose["v"] != VERSION:
+        return WrongVersion(f"this core speaks version {VERSION}, not {loose['v']!r:.40}")
+    return BadRequest(f"not a request: {error}", "docs/protocol.md describes requests")
+
+
+def request_id_in(frame: bytes) -> str:
+    """Return the id in a frame that may be no request, for an answer the sender can place; "" if there is none."""
+    try:
+        loose = msgspec.json.decode(frame[:MAX_FRAME])
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return ""
+    found = loose.get("id", "") if isinstance(loose, dict) else ""
+    return found if isinstance(found, str) else ""
+
+
+def reply_ok(request_id: str, result: Any) -> bytes:
+    """Return the frame of a reply that brings a result."""
+    return encode(Reply(VERSION, request_id, True, result))
+
+
+def reply_error(request_id: str, error: TaskmasterError, detail: Any = None) -> bytes:
+    """Return the frame of a reply that brings an error."""
+    return encode(Reply(VERSION, request_id, False, error=ErrorBody(error.code, error.message, error.help, detail)))
+
+
+def decode_reply(frame: bytes) -> Reply:
+    """Return the reply in a frame; raise BadRequest for anything else."""
+    try:
+        return _replies.decode(frame)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise BadRequest(f"the core's answer was not understood: {error}") from error
+
+
+def result_of(reply: Reply) -> Any:
+    """Return the reply's result, or raise the error it brings; the error's `detail` becomes an attribute."""
+    if reply.ok:
+        return reply.result
+    body = reply.error or ErrorBody("error", "the core said no without a reason")
+    error = from_code(body.code, body.message, body.help)
+    error.detail = body.detail  # type: ignore[attr-defined]
+    raise error
+
+
+class Beat(Struct):
+    """Say, each second while anybody subscribes, how far the events are."""
+
+    boot: str
+    seq: int
+
+
+class StateBatch(Struct):
+    """Bring the processes that changed within a tenth of a second, and the seq this reaches."""
+
+    boot: str
+    seq: int
+    processes: list[ProcessView]
+    gone: list[str] = field(default_factory=list)
