@@ -1,0 +1,71 @@
+# Each target does all of its own set-up: on a fresh machine `make run` and `make test` need Python 3.11, pip/venv and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+JOBS   ?= auto
+BIN    := $(VENV)/bin
+RUN    := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+
+# The policy has no I/O, so its tests need none: they run in one process, in seconds, and must reach every branch.
+PURE   := tests/unit/test_errors.py tests/unit/test_spec.py tests/unit/test_machine.py tests/unit/test_wire.py
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PYTHONDONTWRITEBYTECODE =
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check test-all lint types contracts pure suite format docs bench clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Taskmaster needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(DEV): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@ $(RUN)
+
+run: $(RUN) ## set up, then start the demo of config/demo.toml and show it; Ctrl-C ends it without a terminal
+	$(BIN)/taskmaster --instance demo -f config/demo.toml up
+
+test: $(DEV) lint types contracts pure suite ## everything that must be green: lint, types, contracts, tests
+
+check: test ## what CI runs
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+
+types: $(DEV)
+	$(BIN)/mypy taskmaster_core taskmaster_tui tests docs/generate.py
+	cd taskmaster_core/shim && $(abspath $(BIN))/mypy --strict --config-file= --cache-dir=$(CURDIR)/.mypy_cache/shim *.py
+
+contracts: $(DEV)
+	$(BIN)/lint-imports --no-cache
+
+pure: $(DEV)
+	$(BIN)/coverage run -m pytest -q -p no:cacheprovider $(PURE)
+	$(BIN)/coverage report
+
+suite: $(DEV)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m 'not slow' --durations=15
+
+test-all: $(DEV) lint types contracts pure ## as test, with the slow ones and ten times as many random walks
+	TASKMASTER_HYPOTHESIS=deep $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --timeout 600 --durations=15
+
+format: $(DEV) ## sort imports and mend what can be mended
+	$(BIN)/ruff check --fix .
+
+docs: $(DEV) ## write again what is generated: docs/states.md, the config reference, the JSON Schema
+	$(BIN)/python docs/generate.py
+
+bench: $(DEV) ## measure, and print ratios to peers (they go into their own venv)
+	$(BIN)/python benchmarks/run.py
+
+clean: ## remove what the targets above made; a running demo is not touched
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
