@@ -398,8 +398,9 @@ def _dead(proc: Proc, report: Exited) -> Proc:
 
 def _told(exit_: Exit) -> dict[str, Any]:
     """Return the fields of an end that have something to say."""
-    pairs = ((name, getattr(exit_, name)) for name in exit_.__struct_fields__)
-    return {name: value for name, value in pairs if value or value == 0 and name == "code"}
+    names = ("code", "signal", "core", "stage", "errno", "message")
+    pairs = ((name, getattr(exit_, name)) for name in names)
+    return {name: value for name, value in pairs if value is not None and value is not False and value != ""}
 
 
 def _rest(dead: Proc, ctx: Ctx, told: Emit) -> Step:

@@ -233,6 +233,7 @@ class Exit(Struct, frozen=True, omit_defaults=True):
     code: int | None = None
     signal: str | None = None
     """The signal's name, as "SIGKILL"."""
+    signum: int = 0
     core: bool = False
     stage: str | None = None
     """For a failed start, where: fork, chdir, exec, …"""

@@ -76,6 +76,31 @@ class Event(Struct, frozen=True):
     data: dict[str, Any] = {}
 
 
+class StartError(Struct):
+    """Tell why a run could not start."""
+
+    stage: str
+    errno: str
+    message: str
+
+
+class ExitView(Struct):
+    """Show how the last run ended; everything None: it is not known."""
+
+    code: int | None = None
+    signal: str | None = None
+    error: StartError | None = None
+    core: bool = False
+
+
+def exit_view(end: Exit | None) -> ExitView | None:
+    """Return an end as clients see it; None for a process that never ran."""
+    if end is None:
+        return None
+    error = StartError(end.stage, end.errno or "", end.message) if end.stage is not None else None
+    return ExitView(end.code, end.signal, error, end.core)
+
+
 class ProcessView(Struct):
     """Show one process."""
 
@@ -89,7 +114,7 @@ class ProcessView(Struct):
     started_at: float | None
     tries: int
     next_start_at: float | None
-    exit: Exit | None
+    exit: ExitView | None
     reason: str
     generation: int
     restarts: int = 0
