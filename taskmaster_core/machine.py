@@ -282,8 +282,10 @@ def expected(spec: JobSpec, exit_: Exit) -> bool:
 def backoff_delay(proc: Proc, streak: int) -> float:
     """Return the seconds to wait before the next try. The jitter is a hash of key and run: spread, yet repeatable."""
     backoff = proc.spec.backoff
-    doublings = min(streak - 1, 64)  # 2.0 ** 1024 would overflow a float
-    base = min(backoff.first * backoff.factor**doublings, backoff.max)
+    try:
+        base = min(backoff.first * backoff.factor ** (streak - 1), backoff.max)
+    except OverflowError:  # 2.0 ** 1024 is no float any more
+        base = backoff.max
     spread = crc32(f"{proc.key}/{proc.run}".encode()) / 0xFFFFFFFF * 2 - 1
     return base * (1 + backoff.jitter * spread)
 
@@ -341,6 +343,8 @@ def launch(proc: Proc, _: Any, ctx: Ctx) -> Step:
 
 def spawned(proc: Proc, report: Spawned, ctx: Ctx) -> Step:
     """Note the pid; it runs at once, or once it has lived for successdelay."""
+    if proc.started_at is not None:  # told twice: a new core hears again what the last one did not acknowledge
+        return Step(proc)
     delay = proc.spec.successdelay
     state = State.STARTING if delay > 0 else State.RUNNING
     deadline = report.at + delay if delay > 0 else None
@@ -493,6 +497,8 @@ def _kill(proc: Proc) -> KillTree:
 
 def note_pid(proc: Proc, report: Spawned, ctx: Ctx) -> Step:
     """Learn the pid of a run that was unwanted before it was born, and stop it now."""
+    if proc.started_at is not None:  # told twice: the recipe must not begin again
+        return Step(proc)
     born = replace(proc, pid=report.pid, started_at=report.at)
     told = _emit("started", born, pid=report.pid)
     if proc.step == _KILLED_STEP:
@@ -646,10 +652,11 @@ def adopt(proc: Proc, report: Found, ctx: Ctx) -> Step:
 
 
 def missing(proc: Proc, _: NotFound, ctx: Ctx) -> Step:
-    """Start it if it is wanted: nothing of it runs."""
+    """Start it if it is wanted: nothing of it runs, nor of what its last run left behind."""
+    absent = replace(proc, pid=None, lingering=0)
     if proc.goal is Goal.UP:
-        return begin(proc, _, ctx)
-    return settle_unknown(proc, ctx)
+        return begin(absent, _, ctx)
+    return settle_unknown(absent, ctx)
 
 
 def settle_unknown(proc: Proc, ctx: Ctx) -> Step:
