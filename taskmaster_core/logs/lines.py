@@ -1,0 +1,156 @@
+"""Cuts bytes of output into lines for people and says of each when it arrived and from whom.
+
+Decides what a line is: bytes up to and with a newline, cut into pieces of at most 8 KiB. Touches no file.
+Streams build lines with it; everything above passes them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from taskmaster_core.logs.index import Record
+
+CUT = 8192
+"""The longest piece of a line in bytes: a line of 1 GB is shown in pieces, never held."""
+
+
+class LogLine(Struct, frozen=True, gc=False):
+    r"""Hold one line of output, or a piece of one. The `data` of all of them in a row are the bytes of the file."""
+
+    at: float | None
+    """When its first byte arrived (Unix seconds), None if no index tells."""
+    tag: str
+    stream: str
+    """`out` or `err`."""
+    offset: int
+    """Where it begins in its file."""
+    data: bytes
+    r"""With its `\n`, if it has one."""
+    cut: bool = False
+    """The line goes on after this piece: show "…"."""
+    cont: bool = False
+    """This piece goes on a line that began before it."""
+    after: str = ""
+    """With `offset` its place: which file of the stream (the suffix of the rotated part before it)."""
+    note: str = ""
+    """Not output but something to tell about it at this place, as that the file was truncated; `data` is empty."""
+
+
+class Label(NamedTuple):
+    """Say how a line is shown: the process and which of its streams."""
+
+    tag: str
+    stream: str
+
+
+class Sift(NamedTuple):
+    """Choose lines: `label` by the tag in the index (None: not wanted), the two others by what is in them."""
+
+    label: Callable[[str], Label | None]
+    may: Callable[[bytes], bool] | None = None
+    """Tell fast whether a block may hold a line that `hit` accepts."""
+    hit: Callable[[bytes], object] | None = None
+
+
+class Origin(NamedTuple):
+    """Say where a block of bytes comes from."""
+
+    after: str
+    offset: int
+    continues: bool
+    """The byte before the block is no newline."""
+    records: Sequence[Record]
+    tags: Sequence[str]
+    fallback: float
+    """The order of lines no record tells of: when the file was last written."""
+
+
+def pieces(data: bytes, *, final: bool) -> list[bytes]:
+    """Return the lines in `data`, cut; an unfinished last one only if `final`, or as far as it fills pieces."""
+    lines = BytesIO(data).readlines()
+    if not lines:
+        return lines
+    if not final and not lines[-1].endswith(b"\n"):
+        rest = lines.pop()
+        lines += _cut(rest)[:-1] if len(rest) >= CUT else []
+    if max(map(len, lines), default=0) <= CUT:
+        return lines
+    return [piece for line in lines for piece in ([line] if len(line) <= CUT else _cut(line))]
+
+
+def _cut(line: bytes) -> list[bytes]:
+    """Return the line in pieces, no UTF-8 character split."""
+    found = []
+    start = 0
+    while len(line) - start > CUT:
+        end = start + CUT
+        while end > start + CUT - 4 and line[end] & 0xC0 == 0x80:
+            end -= 1
+        found.append(line[start:end])
+        start = end
+    found.append(line[start:])
+    return found
+
+
+def ready(data: bytes, *, final: bool) -> int:
+    """Return how many bytes of `data` `pieces` would make lines of."""
+    end = len(data) if final else data.rfind(b"\n") + 1
+    if len(data) - end < CUT:
+        return end
+    return sum(map(len, pieces(data, final=final)))
+
+
+def annotate(found: Sequence[bytes], origin: Origin, sift: Sift) -> list[tuple[float, LogLine]]:
+    """Return the wanted lines with the time that orders them."""
+    labels: dict[int, Label | None] = {}
+    unknown = sift.label("")
+    lines: list[tuple[float, LogLine]] = []
+    continues = origin.continues
+    times = _Times(origin)
+    offset = origin.offset
+    for data in found:
+        here, was_continued = offset, continues
+        offset += len(data)
+        continues = data[-1] != 10
+        if sift.hit is not None and not sift.hit(data):
+            continue
+        order, record = times.of(here)
+        if record is None:
+            label, at = unknown, None
+        else:
+            at = record.at
+            if record.tag not in labels:
+                labels[record.tag] = sift.label(_name(origin.tags, record.tag))
+            label = labels[record.tag]
+        if label is not None:
+            cut = continues and len(data) >= CUT - 4
+            lines.append((order, LogLine(at, *label, here, data, cut, was_continued, origin.after)))
+    return lines
+
+
+def _name(tags: Sequence[str], number: int) -> str:
+    return tags[number] if number < len(tags) else ""
+
+
+class _Times:
+    """Walk the records beside the lines."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._records = origin.records
+        self._fallback = origin.fallback
+        self._number = 0
+
+    def of(self, offset: int) -> tuple[float, Record | None]:
+        """Return what orders the line at `offset`, and the record of the chunk it begins in if there is one."""
+        records, number = self._records, self._number
+        while number < len(records) and records[number].end <= offset:
+            number += 1
+        self._number = number
+        if number == len(records):
+            return self._fallback, None
+        record = records[number]
+        return record.at, record if record.offset <= offset else None

@@ -1,0 +1,364 @@
+"""One stream of output: its rotated parts and the live file, read as if they were one file.
+
+Decides where a cursor points now, after rotation, compression, truncation or deletion, and hands out lines after or
+before it. Holds nothing open and nothing in memory between calls. Queries and searches read through it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple, Self, TypeVar
+
+from taskmaster_core.logs.archive import open_archive
+from taskmaster_core.logs.files import PlainFile, Readable
+from taskmaster_core.logs.index import Index
+from taskmaster_core.logs.lines import Label, LogLine, Origin, Sift, annotate, pieces, ready
+from taskmaster_core.logs.parts import File, Listing, order
+
+T = TypeVar("T")
+
+BLOCK = 256 * 1024
+_BACK = 64 * 1024
+_MARK = 64
+_TRIES = 6
+_SETTLE = 1.0
+"""Seconds the shim is given between appending bytes and indexing them, and between renaming a file and its index."""
+_UNSETTLED_MAX = 1024 * 1024
+"""More than this without an index record means that the index is broken, not late."""
+
+
+class Cursor(NamedTuple):
+    """Point between two bytes of a stream, for as long as they exist; a list of its fields is its JSON."""
+
+    after: str = ""
+    """The suffix of the rotated part before the file pointed into: names it while it is live, rotated, compressed."""
+    offset: int = 0
+    ino: int = 0
+    """The file's inode, 0 if there was none."""
+    mark: int = 0
+    """A checksum of the 64 bytes before the point: tells another file of the same name, or one written anew."""
+
+
+class Ask(NamedTuple):
+    """Say what to read and how."""
+
+    sift: Sift
+    limit: int = BLOCK
+    bound: Cursor | None = None
+    """Read up to there (backwards: down to there)."""
+    partial: bool = True
+    """An unfinished last line counts as a line."""
+    settle: bool = False
+    """Leave bytes alone that the shim has not indexed yet, if they are fresh: their tag would be unknown."""
+
+
+class Batch(NamedTuple):
+    """Hold some lines in the order of the stream, with the times that order them among streams."""
+
+    lines: list[tuple[float, LogLine]]
+    next: Cursor
+    """Where to go on."""
+    more: bool
+    """There is something beyond `next` already."""
+    cursor: Callable[[int], Cursor]
+    """Make a cursor to a byte of this batch from its offset."""
+    held: bool = False
+    """Bytes were left alone because they are not indexed yet; nothing may tell when they are: ask again."""
+    problem: str = ""
+
+
+class _Stale(Exception):
+    """Tell that the listing is no longer true."""
+
+
+class _Open:
+    """Hold a file and its index open, checked to be the file that was listed."""
+
+    def __init__(self, file: File, *, lenient: bool) -> None:
+        self.file = file
+        self.data = _open(file)
+        self.index: Index | None = None
+        try:
+            self.index = Index.open(file.index_path)
+            stat = os.stat(file.path)  # after both were opened: so they belong together
+            if stat.st_ino != file.ino or (self._index_may_come(stat.st_mtime) and not lenient):
+                raise _Stale
+            self.mtime = stat.st_mtime
+        except FileNotFoundError:
+            self.close()
+            raise _Stale from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _index_may_come(self, mtime: float) -> bool:
+        """Tell whether a rotation may have renamed the file and not yet its index."""
+        file = self.file
+        missing = self.index is None and file.index_path is not None
+        return missing and file.suffix != "" and time.time() - mtime < _SETTLE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.data.close()
+        if self.index is not None:
+            self.index.close()
+
+    def read(self, start: int, end: int) -> _Block:
+        """Return the bytes of that range with what is needed to make cursors inside it."""
+        before = min(_MARK, start)
+        return _Block(self.file, start - before, self.data.read(start - before, end - start + before))
+
+    def cursor(self, offset: int) -> Cursor:
+        return self.read(offset, offset).cursor(offset)
+
+    def fits(self, cursor: Cursor) -> bool:
+        return cursor.offset == 0 or (
+            cursor.offset <= self.data.size and self.cursor(cursor.offset).mark == cursor.mark
+        )
+
+    def settled(self, end: int) -> int:
+        """Return up to where the bytes are indexed, or `end` if waiting for the index is not worth it."""
+        if self.index is None or time.time() - self.mtime >= _SETTLE:
+            return end
+        covered = self.index.covered()
+        return covered if covered < end <= covered + _UNSETTLED_MAX else end
+
+    def at_time(self, when: float) -> int | None:
+        """Return the offset of the first byte here that arrived at `when` or later."""
+        found = self.index.first_at(when) if self.index else None
+        if found is not None or self.mtime < when:
+            return found
+        covered = self.index.covered() if self.index else 0
+        return covered if covered < self.data.size else None
+
+    def origin(self, block: _Block, start: int, end: int) -> Origin:
+        """Return what is known of where and when the bytes of this range arrived."""
+        continues = start > 0 and block.data[start - block.base - 1 : start - block.base] != b"\n"
+        if not self.index:
+            return Origin(self.file.after, start, continues, (), (), self.mtime)
+        tags = self.index.tags(self.file.index_path.removesuffix(self.file.suffix) if self.file.index_path else None)
+        return Origin(self.file.after, start, continues, self.index.around(start, end), tags, self.mtime)
+
+
+class _Block(NamedTuple):
+    """Hold bytes of a file, with up to 64 before those that were asked for."""
+
+    file: File
+    base: int
+    data: bytes
+
+    def cursor(self, offset: int) -> Cursor:
+        at = offset - self.base
+        mark = zlib.crc32(self.data[max(0, at - _MARK) : at]) if offset else 0
+        return Cursor(self.file.after, offset, self.file.ino, mark)
+
+
+def _open(file: File) -> Readable:
+    try:
+        return open_archive(file.path) if file.packed else PlainFile.open(file.path)
+    except FileNotFoundError:
+        raise _Stale from None
+
+
+class Stream:
+    """Read one stream. `listing` may be shared by streams that are read for the same answer."""
+
+    def __init__(self, path: str, index: str | None, listing: Listing | None = None) -> None:
+        self.path = path
+        self.index_path = index
+        self._listing = listing or Listing()
+
+    def files(self) -> list[File]:
+        """Return the parts, oldest first, and the live file."""
+        return self._listing.files(self.path, self.index_path)
+
+    def read(self, cursor: Cursor, ask: Ask) -> Batch:
+        """Return lines after the cursor; raise OSError if the live file cannot be read."""
+        return self._retry(lambda lenient: self._read(cursor, ask, lenient=lenient), _nothing(cursor, held=True))
+
+    def back(self, cursor: Cursor, ask: Ask) -> Batch:
+        """Return the lines before the cursor, in their order; `next` is before the first of them."""
+        return self._retry(lambda lenient: self._back(cursor, ask, lenient=lenient), _nothing(cursor, held=True))
+
+    def start(self) -> Cursor:
+        """Return the place of the oldest byte there is."""
+        first = self.files()[0]
+        return Cursor(first.after, 0, first.ino)
+
+    def end(self) -> Cursor:
+        """Return the place after the newest byte."""
+        return self._retry(lambda lenient: self._end(lenient=lenient), self.start())
+
+    def place(self, after: str, offset: int) -> Cursor:
+        """Return the cursor to a place that a LogLine told."""
+        return self._retry(lambda lenient: self._place(after, offset, lenient=lenient), self.start())
+
+    def at_time(self, when: float) -> Cursor:
+        """Return the place of the first byte that arrived at `when` or later, as well as the indexes know."""
+        return self._retry(lambda lenient: self._at_time(when, lenient=lenient), self.start())
+
+    def _retry(self, attempt: Callable[[bool], T], otherwise: T) -> T:
+        """Do it again while files are renamed under our hands; the last time a missing index is accepted."""
+        for number in range(_TRIES):
+            try:
+                return attempt(number == _TRIES - 1)
+            except _Stale:
+                self._listing.forget(self.path)
+                if number:
+                    time.sleep(0.001)  # two renames in a row take the shim less than that
+        return otherwise
+
+    def _find(self, cursor: Cursor) -> tuple[list[File], int]:
+        """Return the files and the number of the one the cursor points into."""
+        files = self.files()
+        known = order(cursor.after)
+        number = next((i for i, file in enumerate(files) if order(file.suffix) > known), len(files) - 1)
+        file = files[number]
+        if cursor.ino not in {0, file.ino} and not file.packed:
+            moved = self._listing.moved(files[-1], cursor.ino)
+            if moved is not None and self._fits(moved._replace(after=file.after), cursor):
+                files.insert(number, moved._replace(after=file.after))
+        return files, number
+
+    def _fits(self, file: File, cursor: Cursor) -> bool:
+        try:
+            with _Open(file, lenient=True) as opened:
+                return opened.fits(cursor)
+        except OSError:
+            return False
+
+    def _read(self, cursor: Cursor, ask: Ask, *, lenient: bool) -> Batch:
+        files, number = self._find(cursor)
+        place, problem = cursor, ""
+        for file in files[number:]:
+            if not file.ino:
+                break
+            first, last = file is files[number], file is files[-1]
+            place = cursor if first else Cursor(file.after, 0, file.ino)
+            try:
+                with _Open(file, lenient=lenient) as opened:
+                    if first and not opened.fits(cursor):
+                        return _begin_again(file, cursor, opened.mtime, ask)
+                    end = _bound(file, opened.data.size, ask.bound)
+                    if place.offset < end:
+                        return _forward(opened, place.offset, end, ask, last=last)._replace(problem=problem)
+            except OSError as error:
+                problem = f"{file.path}: {error.strerror or error}"
+            if file.moved and not files[-1].size:
+                break  # whoever moved it may not have told the shim yet: more can come there
+        return _nothing(place, problem=problem)
+
+    def _back(self, cursor: Cursor, ask: Ask, *, lenient: bool) -> Batch:
+        files, number = self._find(cursor)
+        offset: int | None = cursor.offset
+        problem = ""
+        for file in reversed(files[: number + 1]):
+            low = _floor(file, ask.bound)
+            if low is None:
+                break
+            try:
+                if file.ino:
+                    with _Open(file, lenient=lenient) as opened:
+                        end = min(opened.data.size, opened.data.size if offset is None else offset)
+                        if end > low:
+                            return _backward(opened, low, end, ask)._replace(problem=problem)
+            except OSError as error:
+                problem = f"{file.path}: {error.strerror or error}"
+            offset = None
+        return _nothing(cursor, problem=problem)
+
+    def _end(self, *, lenient: bool) -> Cursor:
+        return self._cursor_in(self.files()[-1], None, lenient=lenient)
+
+    def _place(self, after: str, offset: int, *, lenient: bool) -> Cursor:
+        files, number = self._find(Cursor(after))
+        return self._cursor_in(files[number], offset, lenient=lenient)
+
+    def _cursor_in(self, file: File, offset: int | None, *, lenient: bool) -> Cursor:
+        if not file.ino:
+            return Cursor(file.after)
+        with _Open(file, lenient=lenient) as opened:
+            size = opened.data.size
+            return opened.cursor(size if offset is None else min(offset, size))
+
+    def _at_time(self, when: float, *, lenient: bool) -> Cursor:
+        for file in self.files():
+            if not file.ino:
+                break
+            with _Open(file, lenient=lenient) as opened:
+                offset = opened.at_time(when)
+                if offset is not None:
+                    return opened.cursor(min(offset, opened.data.size))
+        return self._end(lenient=lenient)
+
+
+def _nothing(cursor: Cursor, *, problem: str = "", held: bool = False) -> Batch:
+    return Batch([], cursor, more=False, cursor=lambda _: cursor, held=held, problem=problem)
+
+
+def _begin_again(file: File, cursor: Cursor, mtime: float, ask: Ask) -> Batch:
+    """Tell that the bytes the cursor pointed between are gone; go on at the start of what is there."""
+    place = Cursor(file.after, 0, file.ino)
+    label = ask.sift.label("") or Label("", "out")
+    line = LogLine(None, *label, 0, b"", after=file.after, note=_what_happened(file, cursor))
+    return Batch([(mtime, line)], place, more=True, cursor=lambda _: place)
+
+
+def _what_happened(file: File, cursor: Cursor) -> str:
+    if file.suffix:
+        return "older output was removed"
+    return "the file was truncated" if file.ino == cursor.ino else "the file was replaced"
+
+
+def _bound(file: File, size: int, bound: Cursor | None) -> int:
+    """Return the offset in this file at which reading forward ends."""
+    if bound is None or order(file.after) < order(bound.after):
+        return size
+    same = order(file.after) == order(bound.after) and (file.suffix or bound.ino == file.ino)
+    return min(size, bound.offset) if same else 0
+
+
+def _floor(file: File, bound: Cursor | None) -> int | None:
+    """Return the offset in this file at which reading backwards ends, None if it is before the bound altogether."""
+    if bound is None or order(file.after) > order(bound.after):
+        return 0
+    return bound.offset if order(file.after) == order(bound.after) else None
+
+
+def _forward(opened: _Open, offset: int, end: int, ask: Ask, *, last: bool) -> Batch:
+    settled = opened.settled(end) if ask.settle and last else end
+    held = settled < end
+    if settled <= offset:
+        return _nothing(opened.cursor(offset), held=held)
+    stop = min(settled, offset + ask.limit)
+    block = opened.read(offset, stop)
+    data = block.data[offset - block.base :]
+    reached = stop == settled
+    used = ready(data, final=reached and (ask.partial or not last))
+    lines = _sifted(opened, block, offset, offset + used, ask.sift)
+    return Batch(lines, block.cursor(offset + used), not (reached and last), block.cursor, held)
+
+
+def _backward(opened: _Open, low: int, end: int, ask: Ask) -> Batch:
+    start = max(low, end - _BACK)
+    block = opened.read(start, end)
+    if start > low:  # begin with a whole line, unless there is only a part of a giant one
+        newline = block.data.find(b"\n", start - block.base, end - block.base - 1)
+        start = newline + 1 + block.base if newline >= 0 else start
+    lines = _sifted(opened, block, start, end, ask.sift)
+    return Batch(lines, block.cursor(start), start > 0 or opened.file.after != "", block.cursor)
+
+
+def _sifted(opened: _Open, block: _Block, start: int, end: int, sift: Sift) -> list[tuple[float, LogLine]]:
+    data = block.data[start - block.base : end - block.base]
+    if not data or (sift.may is not None and not sift.may(data)):
+        return []
+    return annotate(pieces(data, final=True), opened.origin(block, start, start + len(data)), sift)
