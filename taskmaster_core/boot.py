@@ -1,0 +1,294 @@
+"""Come up: from a command line and a wire to a running set of parts.
+
+Decides whether this core is the first one (it must bring a valid config and says where things are) or follows another
+(the shim tells what runs, the last generation what was declared, memos what was known). `daemon.py` calls it once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from taskmaster_core import __version__, config, memos, paths, shimlink
+from taskmaster_core.errors import ExitStatus
+from taskmaster_core.eventlog import EventLog
+from taskmaster_core.generations import Generations
+from taskmaster_core.journal import Journal
+from taskmaster_core.machine import Proc
+from taskmaster_core.orders import Setting
+from taskmaster_core.paths import Places
+from taskmaster_core.plan import make_plan
+from taskmaster_core.publisher import Publisher
+from taskmaster_core.runtime import Facts, Runtime
+from taskmaster_core.shimlink import ShimLink
+from taskmaster_core.spec import ALIVE, Config, Key, State, parse_key
+from taskmaster_core.supervisor import Supervisor
+from taskmaster_core.timers import Timers
+from taskmaster_core.users import group_number
+from taskmaster_core.wire import Cause
+from taskmaster_core.workers import Worker
+
+ANSWER_WITHIN = 120.0
+"""Seconds the shim may take for `open`: it may have to end what an earlier shim left running."""
+
+Document = dict[str, Any]
+
+
+class CannotRun(Exception):
+    """Tell that this core must end, with which status and words."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class Wake:
+    """Rouse the loop from another thread."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __call__(self) -> None:
+        """Make `fd` readable."""
+        os.eventfd_write(self.fd, 1)
+
+    def drain(self) -> None:
+        """Make `fd` quiet again."""
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return
+
+
+class Started(Struct):
+    """Hold what `start` built."""
+
+    runtime: Runtime
+    generations: Generations
+    eventlog: EventLog
+    wake: Wake
+    paths: Sequence[str]
+    environ: dict[str, str]
+    texts: Mapping[str, bytes]
+    problems: Sequence[object]
+    requests: frozenset[str]
+    first: bool
+    socketgroup: int | None
+    reports: list[Document]
+    """What the shim said after `hello`; fed to the policy before anything else."""
+
+
+class _Asked(Struct):
+    """Hold the command line."""
+
+    instance: str
+    paths: tuple[str, ...]
+
+
+def _parse(argv: list[str], environ: Mapping[str, str]) -> _Asked:
+    parser = argparse.ArgumentParser(prog="taskmaster core")
+    parser.add_argument("-f", "--config", action="append", default=[])
+    parser.add_argument("--instance", default="default")
+    args = parser.parse_args(argv)
+    found = config.discover(args.config, environ, os.getcwd())
+    if not found.paths:
+        looked = "\n".join(f"  {path}" for path in found.looked)
+        raise CannotRun(ExitStatus.CONFIG, f"taskmaster: there is no config file; looked at\n{looked}")
+    return _Asked(args.instance, tuple(found.paths))
+
+
+def reloading() -> str:
+    """Return systemd's notice of a reload, with the time it asks for."""
+    return f"RELOADING=1\nMONOTONIC_USEC={int(time.monotonic() * 1e6)}"
+
+
+# With the shim ---------------------------------------------------------------------------------------------------------
+
+
+class _Opening:
+    """Speak the first words with the shim, waiting for its answers."""
+
+    def __init__(self, link: ShimLink) -> None:
+        self._link = link
+        self.reports: list[Document] = []
+
+    def ask(self, order: Document) -> Document:
+        """Send `open` and return `hello` or `refused`; keep what else is said."""
+        self._link.send([order])
+        deadline = time.monotonic() + ANSWER_WITHIN
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self._link], [], [], deadline - time.monotonic())
+            for report in self._link.receive() if ready else ():
+                self.reports.append(report)
+            answer = next((each for each in self.reports if each["t"] in ("hello", "refused")), None)
+            if answer is not None:
+                self.reports.remove(answer)
+                return answer
+        raise CannotRun(ExitStatus.NOT_AS_ASKED, "taskmaster: the shim does not answer")
+
+
+def start(argv: list[str], fd: int, environ: dict[str, str], say: Callable[[str], None]) -> Started:
+    """Return the parts of a core that has come up; raise CannotRun, or Refused by a part."""
+    asked = _parse(argv, environ)
+    link = ShimLink(fd)
+    opening = _Opening(link)
+    hello = opening.ask({"t": "open"})
+    if hello["t"] == "hello":
+        places = Places(hello["statedir"], hello["rundir"])
+        return _follow(asked, link, hello, opening.reports, places, environ)
+    loaded = config.load(asked.paths, environ, privileged=os.geteuid() == 0)
+    if loaded.problems:
+        say(config.render(loaded.problems, color=False))
+    if loaded.config is None:
+        raise CannotRun(ExitStatus.CONFIG, "taskmaster: the config is not valid; nothing was started")
+    settings = loaded.config.settings
+    places = paths.places(asked.instance, environ, os.geteuid(), settings.statedir)
+    group = group_number(settings.socketgroup) if settings.socketgroup is not None else None
+    hello = opening.ask(
+        {
+            "t": "open", "instance": asked.instance, "statedir": places.statedir, "rundir": places.rundir,
+            "socketgroup": group,
+        }
+    )  # fmt: skip
+    if hello["t"] == "refused":
+        remedy = f"\n  {hello['help']}" if hello.get("help") else ""
+        raise CannotRun(int(hello.get("code") or ExitStatus.REFUSED), f"taskmaster: {hello['message']}{remedy}")
+    parts = _Parts(asked, link, hello, opening.reports, places, environ)
+    return parts.begin(loaded.config, dict(loaded.texts), loaded.problems)
+
+
+def _follow(
+    asked: _Asked, link: ShimLink, hello: Document, reports: list[Document], places: Places, environ: dict[str, str]
+) -> Started:
+    """Come up after another core: with the last generation, whatever the files say now."""
+    parts = _Parts(asked, link, hello, reports, places, environ)
+    return parts.follow()
+
+
+class _Parts:
+    """Build the parts that first and later cores share."""
+
+    def __init__(
+        self, asked: _Asked, link: ShimLink, hello: Document, reports: list[Document], places: Places,
+        environ: dict[str, str],
+    ) -> None:  # fmt: skip
+        self._asked = asked
+        self._link = link
+        self._hello = hello
+        self._reports = reports
+        self._places = places
+        self._environ = environ
+        self._wake = Wake()
+        self._generations = Generations(places.generations)
+
+    def begin(self, declared: Config, texts: dict[str, bytes], problems: Sequence[object]) -> Started:
+        """Return the parts of a first core."""
+        latest = self._generations.latest()
+        same = latest is not None and make_plan(latest.config, declared).empty
+        number = latest.number + (not same) if latest is not None else 1
+        trouble = "" if same else self._save(number, declared, texts)
+        return self._build(declared, number, texts, problems, trouble)
+
+    def _save(self, number: int, declared: Config, texts: dict[str, bytes]) -> str:
+        try:
+            self._generations.save(number, declared, texts, "start")
+        except OSError as error:
+            return f"the applied config could not be kept on disk: {error}"
+        return ""
+
+    def follow(self) -> Started:
+        """Return the parts of a core that follows another."""
+        before = memos.read_core((self._hello.get("memos") or {}).get(memos.CORE))
+        known = self._generations.load(before.generation) if before is not None else None
+        known = known or self._generations.latest()
+        if known is None:
+            raise CannotRun(ExitStatus.NOT_AS_ASKED, "taskmaster: no generation of the config can be read")
+        started = self._build(known.config, known.number, dict(known.texts), (), "")
+        newest = self._generations.latest()
+        if newest is not None and newest.number > known.number:  # the core before died between keeping and applying
+            cause = Cause("reload", generation=newest.number, text="continued after the core was replaced")
+            runtime = started.runtime
+            plan = make_plan(known.config, newest.config)
+            runtime.supervisor.reload(plan, newest.config, newest.number, runtime.now(), cause)
+            started.texts = dict(newest.texts)
+        return started
+
+    def _build(
+        self, declared: Config, number: int, texts: dict[str, bytes], problems: Sequence[object], trouble: str
+    ) -> Started:
+        settings = declared.settings
+        journal = Journal(self._places.journal, settings.journalkeep, self._wake)
+        begun = journal.start()
+        eventlog = EventLog(settings.logfile or self._places.eventlog, settings.loglevel)
+        timers = Timers()
+        boot = uuid4().hex[:12]
+        publisher = Publisher(boot, begun.last_seq, journal, eventlog, timers)
+        facts = Facts(
+            boot, self._asked.instance, time.time(), self._hello["shim_pid"], self._asked.paths,
+            Setting(self._places, self._asked.instance, self._base_env()),
+        )  # fmt: skip
+        supervisor = Supervisor(begun.intents)
+        runtime = Runtime(
+            facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake), Worker(self._wake)
+        )
+        if trouble:
+            runtime.troubles["generations"] = trouble
+        self._awake(runtime, declared, number)
+        group = group_number(settings.socketgroup) if settings.socketgroup is not None else None
+        return Started(
+            runtime, self._generations, eventlog, self._wake, self._asked.paths, self._environ, texts, problems,
+            frozenset(begun.recent_requests), bool(self._hello.get("first")), group, self._reports,
+        )  # fmt: skip
+
+    def _base_env(self) -> dict[str, str]:
+        return dict(self._environ)
+
+    # The processes ------------------------------------------------------------------------------------------------
+
+    def _awake(self, runtime: Runtime, declared: Config, number: int) -> None:
+        """Give the supervisor what is known, and let it find what lives."""
+        first = bool(self._hello.get("first"))
+        cause = Cause("boot", generation=number)
+        about = {"pid": os.getpid(), "shim_pid": self._hello["shim_pid"], "version": __version__}
+        runtime.fact("core_started" if first else "core_replaced", cause, generation=number, **about)
+        now = runtime.now()
+        alive = {run["key"]: run for run in self._hello.get("runs") or ()}
+        restored = self._restored(declared, alive)
+        before = memos.read_core((self._hello.get("memos") or {}).get(memos.CORE))
+        runtime.acked = before.acked if before is not None else 0
+        runtime.supervisor.boot(declared, number, restored, now)
+        for run in alive.values():
+            key, found = shimlink.to_found(run)
+            proc = runtime.supervisor.procs.get(key)
+            if proc is None or proc.state is State.UNKNOWN:
+                runtime.supervisor.found(key, found, now)
+        runtime.supervisor.booted(now)
+
+    def _restored(self, declared: Config, alive: Mapping[str, Document]) -> dict[Key, Proc]:
+        """Return the processes as the memos tell of them; where memo and shim disagree, the process is `unknown`."""
+        specs = {job.name: job for job in declared.jobs}
+        restored: dict[Key, Proc] = {}
+        for name, text in (self._hello.get("memos") or {}).items():
+            if name == memos.CORE:
+                continue
+            key = parse_key(name)
+            proc = memos.read(text, key, specs.get(key.job))
+            if proc is not None:
+                restored[key] = _agreed(proc, alive.get(name))
+        return restored
+
+
+def _agreed(proc: Proc, run: Document | None) -> Proc:
+    """Return the process, `unknown` if the shim holds a run that the memo does not speak of."""
+    if run is not None and (proc.state not in ALIVE or proc.run != run["run"]):
+        return replace(proc, state=State.UNKNOWN, deadline=None, pid=None)
+    return proc

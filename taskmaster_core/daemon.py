@@ -1,0 +1,310 @@
+"""Be the core: build the parts, come to terms with the shim, and run the one loop.
+
+The loop waits for a report, a request, a finished piece of work or the next deadline, feeds the policy, and carries its
+effects out. Nothing here waits for anything else. The shim starts it (`python -m taskmaster_core.daemon`) and starts it
+again when it dies; whatever it needs to know then stands in the shim's `hello` and in the last generation.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import select
+import signal
+import sys
+from collections.abc import Sequence
+
+from taskmaster_core import boot, doctor, logops, machine, shimlink
+from taskmaster_core.boot import CannotRun, Started
+from taskmaster_core.errors import TaskmasterError
+from taskmaster_core.ops import TABLE, Ops
+from taskmaster_core.reloader import Reloader, Wish
+from taskmaster_core.server import Server
+from taskmaster_core.shimlink import LinkClosed
+from taskmaster_core.watch import Watch
+from taskmaster_core.wire import Cause
+
+BEAT_EVERY = 10.0
+"""Seconds between two signs of life for the shim, which calls a core hung after 25 (DESIGN §1)."""
+
+LINK_FD = "TASKMASTER_LINK_FD"
+
+
+class Core:
+    """Hold the loop."""
+
+    def __init__(self, started: Started) -> None:
+        self.runtime = started.runtime
+        self._started = started
+        self._poll = select.epoll()
+        self.reloader = Reloader(started.runtime, started.generations, started.paths, started.environ)
+        self.reloader.texts = dict(started.texts)
+        self.reloader.problems = list(started.problems)
+        self.reloader.say = _say
+        self.ops = Ops(started.runtime, self.reloader, started.generations)
+        self.ops.shut_down = self.shut_down
+        self.ops.seen = started.requests
+        self.logs = logops.LogOps(started.runtime)
+        self.watch = Watch(self._config_changed, self._config_missing)
+        self._more = False
+
+    # Beginning ----------------------------------------------------------------------------------------------------
+
+    def serve(self) -> int:
+        """Run until everything is down; return the exit status."""
+        runtime = self.runtime
+        self._poll.register(runtime.link.fileno(), select.EPOLLIN)
+        self._poll.register(self._started.wake.fd, select.EPOLLIN)
+        runtime.settle()
+        self._bind()
+        runtime.order({"t": "ready"}, {"t": "notify", "text": "READY=1\nSTATUS=running"}, runtime.core_memo())
+        runtime.fact("core_ready", Cause("boot"), pid=os.getpid())
+        self._beat()
+        self._watch_config()
+        if not self._started.first:
+            self._reload(Cause("core", text="the core was replaced"), by_save=True)
+        gc.collect()
+        gc.freeze()
+        while runtime.exit_code is None:
+            self._turn()
+        self._end(runtime.exit_code)
+        return runtime.exit_code
+
+    def _bind(self) -> None:
+        places = self.runtime.facts.setting.places
+        server = Server(places.commands, places.events, self.ops.handle, self._started.socketgroup)
+        server.bind()
+        server.on_topics = self._topics_changed
+        self.runtime.server = server
+        self.runtime.publisher.server = server
+        for fd in server.fds:
+            self._poll.register(fd, select.EPOLLIN)
+        self._pump()
+
+    # The loop -----------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait for whatever comes first, take everything in, carry everything out."""
+        runtime = self.runtime
+        events = self._poll.poll(self._timeout())
+        runtime.timers.run(runtime.now())
+        self._started.wake.drain()
+        runtime.worker.deliver()
+        runtime.readers.deliver()
+        self._journal()
+        for fd, mask in events:
+            if fd == runtime.link.fileno():
+                self._hear(mask)
+        now = runtime.now()
+        due = runtime.supervisor.deadline
+        if due is not None and due <= now:
+            runtime.supervisor.tick(now)
+        self._pump()
+        runtime.settle()
+        self._watch_backlog()
+
+    def _timeout(self) -> float | None:
+        """Return the seconds until something is due; None: sleep until something comes."""
+        if self._more:
+            return 0.0
+        candidates = (self.runtime.supervisor.deadline, self.runtime.timers.deadline)
+        due = [each for each in candidates if each is not None]
+        # epoll counts whole milliseconds: rounding up once is better than turning idly twice
+        return max(min(due) - self.runtime.now() + 0.0005, 0.0) if due else None
+
+    def _pump(self) -> None:
+        """Take requests in. ZeroMQ's descriptors tell only of changes, so it is asked on every turn."""
+        self._more = self.runtime.server.pump() if self.runtime.server is not None else False
+
+    def _journal(self) -> None:
+        journal = self.runtime.journal
+        for done in journal.completions():
+            if done.token is None:
+                self.runtime.publisher.written(done.upto)
+            else:
+                self.runtime.committed(done.token)
+        self._trouble("journal", journal.trouble)
+
+    def _trouble(self, part: str, text: str) -> None:
+        """Note a degradation, and say once that it came or went."""
+        known = self.runtime.troubles.get(part, "")
+        if text == known:
+            return
+        if text:
+            self.runtime.troubles[part] = text
+        else:
+            del self.runtime.troubles[part]
+        self.runtime.fact(f"{part}_trouble", Cause("core"), text=text or "is well again", over=not text)
+
+    def _watch_backlog(self) -> None:
+        link = self.runtime.link
+        self._poll.modify(link.fileno(), select.EPOLLIN | (select.EPOLLOUT if link.backlog else 0))
+
+    # The shim -----------------------------------------------------------------------------------------------------
+
+    def _hear(self, mask: int) -> None:
+        if mask & select.EPOLLOUT:
+            self.runtime.link.flush()
+        if mask & ~select.EPOLLOUT:
+            self.take_in(self.runtime.link.receive())
+
+    def take_in(self, reports: Sequence[dict[str, object]]) -> None:
+        """Feed reports to the policy; those with a number are acknowledged in the frame that carries what came of them."""
+        newest = 0
+        for report in reports:
+            number = report.get("n")
+            newest = max(newest, number) if isinstance(number, int) else newest
+            heard = shimlink.to_stimulus(report)
+            if heard is not None:
+                self.runtime.supervisor.report(*heard, self.runtime.now())
+            else:
+                self._notice(report)
+        if newest:
+            self.runtime.acknowledge(newest)
+
+    def _notice(self, report: dict[str, object]) -> None:
+        cause = Cause("shim")
+        match report["t"]:
+            case "shutdown":
+                self._asked_to_end(report)
+            case "reload":
+                self._reload(Cause("signal", text=str(report.get("cause") or "SIGHUP")))
+            case "rebind":
+                if self.runtime.server is not None:
+                    self.runtime.server.rebind()
+            case "grew":
+                self.logs.grew(str(report["path"]), report["size"])
+            case "rotated":
+                self.logs.rotated(str(report["path"]), str(report["part"]))
+            case "loss":
+                self._loss(report)
+            case "adopted" | "error":
+                kind = "adopted" if report["t"] == "adopted" else "notice"
+                self.runtime.fact(kind, cause, message=str(report.get("message")))
+
+    def _loss(self, report: dict[str, object]) -> None:
+        path, over = str(report["path"]), bool(report.get("over"))
+        part = f"log {path}"
+        if over:
+            self.runtime.troubles.pop(part, None)
+        else:
+            self.runtime.troubles[part] = f"output to {path} is being lost: {report.get('errno')}"
+        told = {name: report.get(name) for name in ("path", "bytes", "errno", "over")}
+        self.runtime.fact("log_trouble", Cause("shim"), **told)
+
+    # Asked from outside ---------------------------------------------------------------------------------------------
+
+    def _asked_to_end(self, report: dict[str, object]) -> None:
+        pid = report.get("pid")
+        sender = f" from pid {pid}" if pid else ""
+        text = f"{report.get('cause')}{sender}"
+        self.shut_down(Cause("signal", text=text), text, fast=bool(report.get("fast")))
+
+    def shut_down(self, cause: Cause, why: str, *, fast: bool = False) -> None:
+        """Begin the ordered stop of everything, after which core and shim end."""
+        runtime = self.runtime
+        if runtime.supervisor.shutting_down is None:
+            runtime.fact("shutdown", cause, reason=why)
+            runtime.order({"t": "notify", "text": "STOPPING=1\nSTATUS=stopping"})
+        runtime.supervisor.shut_down(0, runtime.now(), cause, why, fast=fast)
+
+    def _reload(self, cause: Cause, *, by_save: bool = False) -> None:
+        self.runtime.order({"t": "notify", "text": boot.reloading()})
+        self.reloader.ask(Wish(cause, lambda shown, error: self._reloaded(), by_save=by_save))
+
+    def _reloaded(self) -> None:
+        self.runtime.order({"t": "notify", "text": "READY=1"})
+        self._watch_config()
+
+    def _config_changed(self) -> None:
+        """Be told by the watching thread that the files changed and are stable."""
+        self.runtime.worker.submit(lambda: None, lambda *_: self._saved())
+
+    def _saved(self) -> None:
+        if self.runtime.supervisor.config.settings.autoreload != "off":
+            self._reload(Cause("reload", text="the config was saved"), by_save=True)
+
+    def _config_missing(self, path: str) -> None:
+        text = f"{path} is not there; the config in force stays"
+        self.runtime.worker.submit(lambda: None, lambda *_: self.runtime.fact("notice", Cause("core"), message=text))
+
+    def _watch_config(self) -> None:
+        settings = self.runtime.supervisor.config.settings
+        files = self.runtime.supervisor.config.files or tuple(self._started.paths)
+        if settings.autoreload == "off":
+            files = ()
+        self.watch.set(files, settings.debounce)
+        self._trouble("watch", self.watch.trouble)
+
+    def _topics_changed(self) -> None:
+        self.runtime.publisher.topics_changed(self.runtime.now())
+        self.logs.topics_changed()
+
+    # Rhythm and end -----------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        self.runtime.order({"t": "beat"})
+        self.runtime.timers.at(self.runtime.now() + BEAT_EVERY, self._beat)
+
+    def _end(self, code: int) -> None:
+        """Say the last things, in an order in which nothing is lost."""
+        runtime = self.runtime
+        runtime.fact("core_stopping", Cause("core"), code=code)
+        self.watch.close()
+        runtime.settle()
+        runtime.journal.close()
+        self._journal()
+        if runtime.server is not None:
+            runtime.server.close()
+        self._started.eventlog.close()
+        runtime.link.send([{"t": "bye", "code": code}])
+        while runtime.link.backlog:
+            runtime.link.flush()
+
+
+def _say(text: str) -> None:
+    """Write to stderr, where there still is one."""
+    try:
+        sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        return
+
+
+def _ignore_terminal() -> None:
+    """Leave signals of people and terminals to the shim; the core's own end is the shim's word, or SIGKILL."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a core on the wire the shim has given it; return the exit status (6 config, 7 refused)."""
+    faulthandler.enable()  # the shim's SIGABRT for a hung core leaves the stack on stderr
+    _ignore_terminal()
+    fd = os.environ.pop(LINK_FD, "")
+    if not fd.isdigit():
+        _say("taskmaster: the core is started by the shim: use `taskmaster core`")
+        return 2
+    try:
+        started = boot.start(sys.argv[1:] if argv is None else list(argv), int(fd), dict(os.environ), _say)
+        core = Core(started)
+        core.take_in(started.reports)
+        return core.serve()
+    except CannotRun as end:
+        _say(end.text)
+        return end.code
+    except TaskmasterError as error:
+        _say(f"taskmaster: {error.message}" + (f"\n  {error.help}" if error.help else ""))
+        return int(error.status)
+    except LinkClosed as closed:
+        _say(f"taskmaster: the shim is gone: {closed}")
+        return 1
+
+
+TABLE |= {"logs": logops.logs, "doctor": doctor.doctor}
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # threads that sleep in a system call must not hold the end up

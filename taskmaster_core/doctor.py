@@ -1,0 +1,74 @@
+"""Answer how the core itself is: every degradation it knows of, in words, with a remedy.
+
+Reads only what is at hand; the client adds what can be seen from outside (`taskmaster doctor`).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from taskmaster_core.ops import Ops
+from taskmaster_core.server import Asked
+from taskmaster_core.spec import State
+
+LOW_DISK = 64 << 20
+"""Bytes free below which a warning is due: rotation of a few logs needs as much."""
+
+
+class Check(Struct):
+    """Hold one thing that was looked at."""
+
+    name: str
+    ok: bool
+    text: str
+    help: str = ""
+
+
+def doctor(ops: Ops, asked: Asked) -> None:
+    """Answer with all checks."""
+    ops.runtime.reply(asked, {"checks": list(_checks(ops))}, keep=False)
+
+
+def _checks(ops: Ops) -> Iterator[Check]:
+    yield _descriptors()
+    yield _disk(ops.runtime.facts.setting.places.statedir)
+    yield _config(ops)
+    yield _processes(ops)
+    journal = ops.runtime.journal.trouble
+    yield Check(
+        "journal", not journal, journal or f"event {ops.runtime.publisher.seq}", "free space, then wait a moment"
+    )
+    for part, text in ops.runtime.troubles.items():
+        if part != "journal":
+            yield Check(part, ok=False, text=text)
+
+
+def _descriptors() -> Check:
+    used, limit = len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return Check("descriptors of the core", used < limit * 0.8, f"{used} of {limit}", "raise LimitNOFILE")
+
+
+def _disk(statedir: str) -> Check:
+    try:
+        free = shutil.disk_usage(statedir).free
+    except OSError as error:
+        return Check("state directory", ok=False, text=f"{statedir}: {error.strerror}", help="is it still there?")
+    return Check("state directory", free > LOW_DISK, f"{statedir}, {free >> 20} MiB free", "make room")
+
+
+def _config(ops: Ops) -> Check:
+    problems = ops.reloader.problems
+    generation = ops.runtime.supervisor.generation
+    text = f"{len(problems)} problem(s) in the files" if problems else f"generation {generation}, as in the files"
+    return Check("config", not problems, text, "see `taskmaster check`")
+
+
+def _processes(ops: Ops) -> Check:
+    bad = [str(key) for key, proc in ops.runtime.supervisor.procs.items() if proc.state in (State.FATAL, State.BACKOFF)]
+    text = f"failing: {', '.join(bad[:10])}" if bad else "none is failing"
+    return Check("processes", not bad, text, "see `taskmaster why`")

@@ -1,0 +1,143 @@
+"""Serve output: pages of lines, and word that a file grew, to those who asked.
+
+Decides which files a process's output is in and which of them the shim is to watch; reading is `logs/`, done beside the
+loop. Rotated parts are compressed and expired here, because the shim never does more than it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from taskmaster_core import wire
+from taskmaster_core.errors import TaskmasterError
+from taskmaster_core.logs.archive import compress_part
+from taskmaster_core.logs.parts import Listing, expire
+from taskmaster_core.logs.query import Page, Query, Source, page
+from taskmaster_core.ops import Ops, arg
+from taskmaster_core.runtime import Runtime
+from taskmaster_core.server import Asked
+from taskmaster_core.spec import Key, LogSpec
+from taskmaster_core.wire import Cause
+
+MAX_PAGE = 4 << 20
+"""Bytes of output in one reply at most; the rest is had with the cursor."""
+
+TOPIC = "log."
+
+
+class LogOps:
+    """Hold which files the shim watches, and for whom."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._watched: dict[str, list[tuple[Key, str]]] = {}
+
+    def topics_changed(self) -> None:
+        """Watch the files somebody subscribed to, and no others."""
+        server = self._runtime.server
+        topics = [topic for topic in server.topics if topic.startswith(TOPIC)] if server is not None else []
+        wanted: dict[str, list[tuple[Key, str]]] = {}
+        for key in self._runtime.supervisor.procs if topics else ():
+            if any(f"{TOPIC}{key}".startswith(topic) for topic in topics):
+                for stream, sink in self._runtime.files_of(key).items():
+                    wanted.setdefault(sink["path"], []).append((key, stream))
+        for path in wanted.keys() - self._watched.keys():
+            self._runtime.order({"t": "watch", "path": path, "on": True})
+        for path in self._watched.keys() - wanted.keys():
+            self._runtime.order({"t": "watch", "path": path, "on": False})
+        self._watched = wanted
+
+    def grew(self, path: str, size: object) -> None:
+        """Tell those who subscribed that a file grew."""
+        server = self._runtime.server
+        for key, stream in self._watched.get(path, ()) if server is not None else ():
+            told = {"key": str(key), "stream": stream, "path": path, "size": size}
+            assert server is not None
+            server.publish(f"{TOPIC}{key}", wire.encode(told))
+
+    def rotated(self, path: str, part: str) -> None:
+        """Compress a part and drop those that are too old, beside the loop."""
+        keep = self._logspec(path)
+        if keep is not None:
+            self._runtime.worker.submit(partial(_tidy, path, part, keep), self._tidied)
+
+    def _tidied(self, _: object, failure: BaseException | None) -> None:
+        if failure is not None:
+            self._runtime.fact("log_trouble", Cause("core"), text=f"a rotated part was not compressed: {failure}")
+
+    def _logspec(self, path: str) -> LogSpec | None:
+        """Return how the file is kept, None if no process writes it any more."""
+        for key, proc in self._runtime.supervisor.procs.items():
+            if any(sink["path"] == path for sink in self._runtime.files_of(key).values()):
+                managed = path.startswith(self._runtime.facts.setting.places.logs + "/")
+                return proc.spec.log if managed else proc.spec.filelog
+        return None
+
+
+def _tidy(path: str, part: str, keep: LogSpec) -> None:
+    if keep.compress:
+        try:
+            compress_part(part)
+        except FileNotFoundError:
+            return  # the shim has dropped it already: `keep` parts had come after it
+    if keep.maxage is not None:
+        expire(Listing().files(path, None), keep.maxage, _wall())
+
+
+def _wall() -> float:
+    return Runtime.now() + Runtime.wall_offset()
+
+
+# The operation ---------------------------------------------------------------------------------------------------------
+
+
+def logs(ops: Ops, asked: Asked) -> None:
+    """Answer with a page of lines, and their bytes in a second frame."""
+    wanted = arg(asked, "streams", list, default=["out", "err"])
+    cursor = arg(asked, "cursor", dict)
+    limit = max(1_024, min(arg(asked, "limit", int, default=1 << 20), MAX_PAGE))
+    query = Query(
+        sources=_sources(ops, asked, wanted),
+        n=arg(asked, "n", int),
+        since=arg(asked, "since", (int, float)),
+        until=arg(asked, "until", (int, float)),
+        pattern=arg(asked, "pattern", str),
+        ignorecase=arg(asked, "ignorecase", bool, default=False),
+        follow=arg(asked, "follow", bool, default=False),
+    )
+    if not query.sources:
+        _send(ops, asked, Page((), cursor or {}, more=False))
+        return
+    ops.runtime.readers.submit(partial(page, query, cursor, max_bytes=limit), partial(_paged, ops, asked))
+
+
+def _sources(ops: Ops, asked: Asked, wanted: Sequence[str]) -> tuple[Source, ...]:
+    found: list[Source] = []
+    for key in ops.keys(asked, acting=False):
+        for stream, sink in ops.runtime.files_of(key).items():
+            if stream in wanted:
+                managed = sink["index"] == f"{sink['path']}.idx"
+                found.append(Source(sink["path"], sink["index"], None if managed else str(key), str(key), stream))
+    return tuple(found)
+
+
+def _paged(ops: Ops, asked: Asked, found: Page | None, failure: BaseException | None) -> None:
+    if found is not None:
+        _send(ops, asked, found)
+    elif isinstance(failure, TaskmasterError):
+        ops.refuse(asked, failure)
+    else:
+        ops.refuse(asked, TaskmasterError(f"the output could not be read: {failure!r}"))
+
+
+def _send(ops: Ops, asked: Asked, found: Page) -> None:
+    lines = [[e.at, e.tag, e.stream, e.offset, e.cut, len(e.data), e.note] for e in found.lines]
+    said: Mapping[str, Any] = {
+        "lines": lines, "cursor": found.cursor, "more": found.more, "held": found.held, "problems": found.problems,
+        "matches": len(lines),
+    }  # fmt: skip
+    raw = b"".join(each.data for each in found.lines)
+    if ops.runtime.server is not None:
+        ops.runtime.server.answer(asked, said, raw, keep=False)

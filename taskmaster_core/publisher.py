@@ -1,0 +1,100 @@
+"""Turn facts into numbered events: into the journal, into the human log, and then to whoever subscribed.
+
+Decides the number and the wall time of an event, and that nobody hears of one before its row is written. It also sends
+the conflated states and the heart-beat. The runtime calls it at the end of each turn of the loop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from taskmaster_core import views, wire
+from taskmaster_core.eventlog import EventLog
+from taskmaster_core.journal import EventRow, Journal
+from taskmaster_core.server import Server
+from taskmaster_core.spec import Key
+from taskmaster_core.supervisor import Fact, Supervisor
+from taskmaster_core.timers import Timer, Timers
+from taskmaster_core.wire import Event
+
+STATE_EVERY = 0.1
+"""Seconds between two batches of states (DESIGN §8)."""
+
+BEAT_EVERY = 1.0
+
+
+class Publisher:
+    """Hold the events that are written but not yet published, and the rhythm of states and beats."""
+
+    def __init__(self, boot: str, seq: int, journal: Journal, eventlog: EventLog, timers: Timers) -> None:
+        self.boot = boot
+        self.seq = seq
+        """The number of the newest event."""
+        self.server: Server | None = None
+        self._journal = journal
+        self._eventlog = eventlog
+        self._timers = timers
+        self._rows: list[EventRow] = []
+        self._unpublished: deque[Event] = deque()
+        self._changed: set[Key] = set()
+        self._states_at: Timer | None = None
+        self._last_states = 0.0
+        self._beat: Timer | None = None
+
+    def fact(self, fact: Fact, wall: float) -> None:
+        """Number a fact; it is journalled by the next `flush` and published once that is done."""
+        self.seq += 1
+        event = Event(self.seq, self.boot, wall, fact.type, fact.key, fact.cause, fact.data)
+        cause, data = wire.encode(event.cause).decode(), wire.encode(event.data).decode()
+        self._rows.append(EventRow(self.seq, self.boot, wall, fact.type, fact.key, cause, data, fact.cause.request))
+        self._eventlog.write(wall, fact.type, fact.key, fact.cause, fact.data)
+        self._unpublished.append(event)
+
+    def flush(self) -> None:
+        """Hand this turn's events to the journal."""
+        if self._rows:
+            self._journal.append(self._rows)
+            self._rows = []
+
+    def written(self, upto: int) -> None:
+        """Publish every event whose row is in the journal (or, with the journal in trouble, in its memory)."""
+        while self._unpublished and self._unpublished[0].seq <= upto:
+            event = self._unpublished.popleft()
+            if self.server is not None and self.server.wanted(f"event.{event.type}"):
+                self.server.publish(f"event.{event.type}", wire.encode(event))
+
+    # States and beats --------------------------------------------------------------------------------------------
+
+    def changed(self, keys: Iterable[Key], supervisor: Supervisor, now: float, wall: Callable[[], float]) -> None:
+        """Note that processes changed; the batch goes out at once, or a tenth of a second after the last one."""
+        if self.server is None or not self.server.wanted("state"):
+            return
+        self._changed.update(keys)
+        if self._states_at is None:
+            due = max(now, self._last_states + STATE_EVERY)
+            self._states_at = self._timers.at(due, lambda: self._send_states(supervisor, due, wall()))
+
+    def _send_states(self, supervisor: Supervisor, now: float, wall: float) -> None:
+        self._states_at = None
+        self._last_states = now
+        keys, self._changed = self._changed, set()
+        procs = [supervisor.procs.get(key) for key in sorted(keys)]
+        alive = [views.process_view(proc, now, wall) for proc in procs if proc is not None]
+        gone = [str(key) for key in sorted(keys) if key not in supervisor.procs]
+        if self.server is not None:
+            self.server.publish("state", wire.encode(wire.StateBatch(self.boot, self.seq, alive, gone)))
+
+    def topics_changed(self, now: float) -> None:
+        """Beat while anybody subscribes to anything, and only then."""
+        if self.server is not None and self.server.topics:
+            if self._beat is None:
+                self._send_beat(now)
+        elif self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
+
+    def _send_beat(self, now: float) -> None:
+        if self.server is not None:
+            self.server.publish("beat", wire.encode(wire.Beat(self.boot, self.seq)))
+        self._beat = self._timers.at(now + BEAT_EVERY, lambda: self._send_beat(now + BEAT_EVERY))

@@ -1,0 +1,205 @@
+"""Reload the config: read it beside the loop, plan, keep the generation, then act (DESIGN §6.4).
+
+Decides when a new config is taken: by hand always, by a save only when it is complete and `autoreload` says so. The
+plan itself comes from `plan.py`, what it means from the supervisor. One reload at a time; whoever asks meanwhile shares
+the next one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from taskmaster_core import config, views
+from taskmaster_core.config import Loaded
+from taskmaster_core.errors import ConfigInvalid, Refused, TaskmasterError
+from taskmaster_core.generations import Generations
+from taskmaster_core.plan import Plan, leave_out, make_plan
+from taskmaster_core.runtime import Runtime
+from taskmaster_core.spec import Config, names_job
+from taskmaster_core.wire import Cause, PlanView
+
+Told = Callable[["PlanView | None", "TaskmasterError | None"], None]
+
+
+class Wish(Struct):
+    """Hold one wish for a reload: who wants it, what to leave out, whether only the plan is wanted."""
+
+    cause: Cause
+    told: Told
+    excepted: tuple[str, ...] = ()
+    only_plan: bool = False
+    by_save: bool = False
+
+
+class Reloader:
+    """Hold the wishes and what the config files last said."""
+
+    def __init__(
+        self, runtime: Runtime, generations: Generations, paths: Sequence[str], environ: dict[str, str]
+    ) -> None:
+        self._runtime = runtime
+        self._generations = generations
+        self._paths = paths
+        self._environ = environ
+        self._wishes: list[Wish] = []
+        self._busy = False
+        self.problems: list[object] = []
+        """What is wrong with the files as they are now; empty when the config in force is what they say."""
+        self.texts: dict[str, bytes] = {}
+        """The files' bytes as last applied."""
+        self.on_files: Callable[[Sequence[str]], None] = lambda files: None
+        self.say: Callable[[str], None] = lambda text: None
+        """Called with a rendered problem, for stderr."""
+
+    def ask(self, wish: Wish) -> None:
+        """Reload, or plan, as soon as the reload under way is done."""
+        self._wishes.append(wish)
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        if not self._wishes:
+            self._busy = False
+            return
+        self._busy = True
+        wish = self._wishes.pop(0)
+        if wish.by_save:  # a storm of saves and signals is one reload
+            self._wishes = [each for each in self._wishes if not each.by_save]
+        self._runtime.worker.submit(self._load, partial(self._loaded, wish))
+
+    def _load(self) -> Loaded:
+        return config.load(self._paths, self._environ, privileged=os.geteuid() == 0)
+
+    def _loaded(self, wish: Wish, loaded: Loaded | None, failure: BaseException | None) -> None:
+        if loaded is None:
+            self._end(wish, None, ConfigInvalid(f"the config could not be read: {failure!r}"))
+            return
+        if loaded.config is None:
+            self._refuse(wish, loaded)
+            return
+        held = self._held_back(wish, loaded)
+        if held:
+            self._hold_back(wish, held)
+            return
+        self._consider(wish, loaded, loaded.config)
+
+    # What is not taken --------------------------------------------------------------------------------------------
+
+    def _refuse(self, wish: Wish, loaded: Loaded) -> None:
+        """Keep the config in force and say everything that is wrong with the new one."""
+        problems: list[object] = list(loaded.problems)
+        if not wish.only_plan:
+            self.problems = problems
+            first = loaded.problems[0]
+            where = f"{first.file}:{first.line}:{first.column}"
+            self._runtime.fact(
+                "config_error", wish.cause, problems=len(problems), first=f"{where}: {first.message}", code=first.code
+            )
+            self.say(config.render(loaded.problems, color=False))
+        error = ConfigInvalid(
+            f"the config has {len(problems)} problem(s); nothing was changed", "see `taskmaster check`"
+        )
+        error.detail = problems  # type: ignore[attr-defined]
+        self._end(wish, None, error)
+
+    def _held_back(self, wish: Wish, loaded: Loaded) -> str:
+        """Return why a save is not taken by itself although it is valid; "" if it is (RELIABILITY G10, C01, C02)."""
+        if not wish.by_save:
+            return ""
+        mode = self._runtime.supervisor.config.settings.autoreload
+        for path, text in loaded.texts.items():
+            before = self.texts.get(path, b"")
+            if before and config.shrunk(before, text) and self._removes(loaded):
+                return (
+                    f"{path} is empty or cut short and would remove jobs: `taskmaster reload` applies it all the same"
+                )
+        return "autoreload is ask: `taskmaster reload` applies it" if mode == "ask" else ""
+
+    def _removes(self, loaded: Loaded) -> bool:
+        names = {job.name for job in loaded.config.jobs} if loaded.config is not None else set()
+        return any(job.name not in names for job in self._runtime.supervisor.config.jobs)
+
+    def _hold_back(self, wish: Wish, reason: str) -> None:
+        self.problems = [{"code": "W201", "severity": "warning", "message": reason}]
+        self._runtime.fact("reload_refused", wish.cause, reason=reason)
+        self.say(f"taskmaster: {reason}\n")
+        self._end(wish, None, Refused(reason))
+
+    # What is taken ------------------------------------------------------------------------------------------------
+
+    def _consider(self, wish: Wish, loaded: Loaded, new: Config) -> None:
+        supervisor = self._runtime.supervisor
+        plan = make_plan(supervisor.config, new)
+        excepted = self._excepted(plan, wish.excepted)
+        if wish.only_plan:
+            self._end(wish, views.plan_view(plan, supervisor, None, excepted), None)
+            return
+        shown = views.plan_view(plan, supervisor, supervisor.generation, excepted)
+        shown.warnings = list(loaded.problems)
+        chosen = leave_out(plan, lambda change: change.job in excepted)
+        if chosen.empty:
+            self._accepted(loaded, excepted)
+            self._end(wish, shown, None)
+            return
+        self._keep(wish, loaded, new, chosen, shown, excepted)
+
+    @staticmethod
+    def _excepted(plan: Plan, selectors: Sequence[str]) -> frozenset[str]:
+        def left_out(name: str, tags: tuple[str, ...]) -> bool:
+            return any(names_job(selector, name, tags) for selector in selectors)
+
+        specs = ((change.job, change.new or change.old) for change in plan.changes)
+        return frozenset(name for name, spec in specs if spec is not None and left_out(name, spec.tags))
+
+    def _keep(
+        self, wish: Wish, loaded: Loaded, new: Config, plan: Plan, shown: PlanView, excepted: frozenset[str]
+    ) -> None:
+        """Keep the generation on disk before anything of it is done, so that a core that dies here is continued."""
+        number = self._runtime.supervisor.generation + 1
+        resolved = _resolved(plan, new)
+        save = partial(self._generations.save, number, resolved, loaded.texts, wish.cause.text or wish.cause.kind)
+        self._runtime.worker.submit(save, partial(self._apply, wish, loaded, new, plan, shown, excepted, number))
+
+    def _apply(
+        self, wish: Wish, loaded: Loaded, new: Config, plan: Plan, shown: PlanView, excepted: frozenset[str],
+        number: int, _: object, failure: BaseException | None,
+    ) -> None:  # fmt: skip
+        runtime = self._runtime
+        if failure is not None:
+            runtime.troubles["generations"] = f"the applied config could not be kept on disk: {failure}"
+        else:
+            runtime.troubles.pop("generations", None)
+        counts = {sign: sum(change.sign == sign for change in plan.changes) for sign in "+~-="}
+        applied = Cause(
+            "reload", request=wish.cause.request, who=wish.cause.who, generation=number, text=wish.cause.text
+        )
+        runtime.fact(
+            "reloaded", applied, generation=number, added=counts["+"], changed=counts["~"], removed=counts["-"],
+            same=counts["="],
+        )  # fmt: skip
+        runtime.supervisor.reload(plan, new, number, runtime.now(), applied)
+        runtime.order(runtime.core_memo())
+        self._accepted(loaded, excepted)
+        shown.generation = number
+        self._end(wish, shown, None)
+
+    def _accepted(self, loaded: Loaded, excepted: frozenset[str]) -> None:
+        self.texts = dict(loaded.texts)
+        self.problems = list(loaded.problems)
+        if excepted:
+            names = ", ".join(sorted(excepted))
+            self.problems.append({"code": "W202", "severity": "warning", "message": f"left out of the reload: {names}"})
+        self.on_files(tuple(loaded.texts))
+
+    def _end(self, wish: Wish, shown: PlanView | None, error: TaskmasterError | None) -> None:
+        wish.told(shown, error)
+        self._next()
+
+
+def _resolved(plan: Plan, new: Config) -> Config:
+    from_plan = tuple(change.new for change in plan.changes if change.new is not None)
+    return Config(from_plan, new.settings, new.files)

@@ -1,0 +1,216 @@
+"""Hold the parts of a running core, and carry the supervisor's effects out: the one interpreter.
+
+The loop (`daemon.py`) feeds it, the operations (`ops.py`) and the reload (`reloader.py`) use it. It decides no policy:
+what is wanted comes from the supervisor, how it is said to the shim from `orders.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from taskmaster_core import machine, memos, orders
+from taskmaster_core.intents import Intent
+from taskmaster_core.journal import Journal
+from taskmaster_core.machine import Forget, KillTree, Signal, Spawn
+from taskmaster_core.orders import Setting
+from taskmaster_core.publisher import Publisher
+from taskmaster_core.server import Asked, Server
+from taskmaster_core.shimlink import ShimLink
+from taskmaster_core.spec import Key
+from taskmaster_core.supervisor import AllDown, Answer, Fact, Outcomes, Persist, Retune, Supervisor
+from taskmaster_core.timers import Timer, Timers
+from taskmaster_core.wire import Cause
+from taskmaster_core.workers import Worker
+
+Order = dict[str, Any]
+
+
+class Facts(Struct):
+    """Hold what does not change while a core runs."""
+
+    boot: str
+    instance: str
+    started_at: float
+    shim_pid: int
+    config_paths: tuple[str, ...]
+    setting: Setting
+
+
+class Runtime:
+    """Hold the parts, and the few verbs that need several of them."""
+
+    def __init__(
+        self, facts: Facts, supervisor: Supervisor, link: ShimLink, journal: Journal, publisher: Publisher,
+        timers: Timers, worker: Worker, readers: Worker,
+    ) -> None:  # fmt: skip
+        self.facts = facts
+        self.supervisor = supervisor
+        self.link = link
+        self.journal = journal
+        self.publisher = publisher
+        self.timers = timers
+        self.worker = worker
+        self.readers = readers
+        self.server: Server | None = None
+        self.acked = 0
+        self.exit_code: int | None = None
+        """Set once everything is down: the loop ends."""
+        self.troubles: dict[str, str] = {}
+        """Degradations in words, by the part that has them."""
+        self.asked: dict[str, Asked] = {}
+        """The requests that wait for an effect, by id."""
+        self._limits: dict[str, Timer] = {}
+        self._orders: list[Order] = []
+        self._barriers: dict[int, Callable[[], None]] = {}
+        self._token = 0
+        self._files: dict[Key, dict[str, Order]] = {}
+
+    # Time ---------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def now() -> float:
+        """Return the instant decisions are made with (seconds of CLOCK_BOOTTIME)."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    @staticmethod
+    def wall_offset() -> float:
+        """Return what makes Unix time of an instant, now."""
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    # Effects ------------------------------------------------------------------------------------------------------
+
+    def order(self, *documents: Order) -> None:
+        """Add orders to the frame that goes out at the end of this turn."""
+        self._orders += documents
+
+    def settle(self) -> None:
+        """Carry out everything the supervisor has decided, and send it as one frame with the memos and the ack."""
+        while effects := self.supervisor.take():
+            for effect in effects:
+                self._carry_out(effect)
+        self._remember()
+        if self._orders:
+            frame, self._orders = self._orders, []
+            self.link.send(frame)
+        self.publisher.flush()
+
+    def _carry_out(self, effect: Outcomes) -> None:
+        match effect:
+            case Spawn():
+                self._spawn(effect)
+            case Signal():
+                self.order(orders.signal_order(effect))
+            case KillTree():
+                self.order(orders.kill_order(effect))
+            case Retune():
+                self.order(*orders.retune_orders(effect, self.facts.setting, int(time.time())))
+                self._files.pop(effect.key, None)
+            case Fact():
+                self.publisher.fact(effect, time.time())
+            case Answer():
+                self._answer(effect)
+            case Persist():
+                self.journal_intents(effect.changes, None)
+            case Forget():  # its memo goes with it: `_remember` sees that it is gone
+                self._files.pop(effect.key, None)
+            case AllDown():
+                self.exit_code = effect.code
+
+    def _spawn(self, effect: Spawn) -> None:
+        try:
+            order = orders.spawn_order(effect, self.facts.setting, int(time.time()))
+        except orders.CannotSpawn as failure:
+            self.supervisor.report(effect.key, machine.SpawnFailed(effect.run, failure.exit), self.now())
+            return
+        self._files[effect.key] = orders.files_in(order)
+        self.order(order)
+
+    def _remember(self) -> None:
+        """Give the shim the memo of every process that changed."""
+        changed = self.supervisor.changed
+        if not changed:
+            return
+        for key in changed:
+            proc = self.supervisor.procs.get(key)
+            memo = memos.write(proc) if proc is not None else None
+            self._orders.append({"t": "memo", "key": str(key), "memo": memo})
+        self.publisher.changed(changed, self.supervisor, self.now(), self.wall_offset)
+        changed.clear()
+
+    def acknowledge(self, number: int) -> None:
+        """Tell the shim, in the frame that carries what came of it, that reports up to `number` are dealt with."""
+        self.acked = max(self.acked, number)
+        self.order({"t": "ack", "n": self.acked}, self.core_memo())
+
+    def core_memo(self) -> Order:
+        """Return the order that keeps the core's own memo."""
+        text = memos.write_core(self.supervisor.generation, self.acked)
+        return {"t": "memo", "key": memos.CORE, "memo": text}
+
+    def fact(self, type_: str, cause: Cause, key: str = "", **data: Any) -> None:
+        """Publish something that no process did."""
+        self.publisher.fact(Fact(type_, key, cause, data), time.time())
+
+    # Journal ------------------------------------------------------------------------------------------------------
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call once everything journalled so far is on disk for good; at once if the journal is in trouble."""
+        self.publisher.flush()
+        self.journal.barrier(self._remember_call(call), full=True)
+
+    def journal_intents(self, changes: Iterable[Intent], then: Callable[[], None] | None) -> None:
+        """Write changes of intents for good, then go on (RELIABILITY G8: durable before its effect)."""
+        rows = tuple(changes)
+        if rows:
+            self.journal.put_intents(rows, self._remember_call(then or (lambda: None)))
+        elif then is not None:
+            then()
+
+    def _remember_call(self, call: Callable[[], None]) -> int:
+        self._token += 1
+        self._barriers[self._token] = call
+        return self._token
+
+    def committed(self, token: int) -> None:
+        """Go on with what waited for this commit."""
+        call = self._barriers.pop(token, None)
+        if call is not None:
+            call()
+
+    # Requests -----------------------------------------------------------------------------------------------------
+
+    def wait(self, asked: Asked, timeout: float | None, on_timeout: Callable[[str], None]) -> None:
+        """Remember a request that waits for an effect, for `timeout` seconds at most."""
+        request_id = asked.request.id
+        self.asked[request_id] = asked
+        if timeout is not None:
+            self._limits[request_id] = self.timers.at(self.now() + timeout, lambda: on_timeout(request_id))
+
+    def _answer(self, effect: Answer) -> None:
+        settled = effect.settled
+        asked = self.asked.pop(settled.request, None)
+        limit = self._limits.pop(settled.request, None)
+        if limit is not None:
+            limit.cancel()
+        if asked is not None:
+            self.after_commit(lambda: self.reply(asked, settled.done))
+
+    def reply(self, asked: Asked, result: object, *, keep: bool = True) -> None:
+        """Answer a request."""
+        if self.server is not None:
+            self.server.answer(asked, result, keep=keep)
+
+    def files_of(self, key: Key) -> dict[str, orders.Order]:
+        """Return the output files of a process, "out" and "err", as its run was given them."""
+        known = self._files.get(key)
+        if known is not None:
+            return known
+        proc = self.supervisor.procs.get(key)
+        if proc is None:
+            return {}
+        at = time.time() if proc.started_at is None else proc.started_at + self.wall_offset()
+        return orders.files_of(proc.spec, key, max(proc.run, 1), self.facts.setting, int(at))

@@ -1,0 +1,140 @@
+"""Speak with the shim: the core's end of the wire, and its reports as stimuli (docs/shim-protocol.md).
+
+Decides nothing. Orders of one decision are sent as one frame, so the shim carries them out whole or not at all. The
+daemon polls `fileno()`, and writes again when `backlog` says that the shim was slow.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import Any
+
+from taskmaster_core import machine
+from taskmaster_core.machine import Stimulus
+from taskmaster_core.shim.frames import BadFrame, Decoder, encode
+from taskmaster_core.spec import Exit, Key, parse_key
+
+Document = dict[str, Any]
+
+
+class LinkClosed(Exception):
+    """Tell that the shim closed the wire: it is dead, or it has another core."""
+
+
+class ShimLink:
+    """Hold the core's end of the socketpair."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(False)
+        os.set_inheritable(fd, False)
+        self._decoder = Decoder()
+        self._out = bytearray()
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._socket.fileno()
+
+    @property
+    def backlog(self) -> bool:
+        """Tell whether bytes wait for the shim to read."""
+        return bool(self._out)
+
+    def send(self, orders: list[Document]) -> None:
+        """Send orders as one frame; what the socket does not take now is kept. Raise LinkClosed if nobody reads."""
+        self._out += encode(orders)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept as far as the socket takes it."""
+        try:
+            while self._out:
+                sent = self._socket.send(self._out)
+                del self._out[:sent]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise LinkClosed(str(error)) from error
+
+    def receive(self) -> list[Document]:
+        """Return the reports that have come, in order; raise LinkClosed at the end of the wire."""
+        reports: list[Document] = []
+        while True:
+            try:
+                data = self._socket.recv(1 << 18)
+            except BlockingIOError:
+                return reports
+            except OSError as error:
+                raise LinkClosed(str(error)) from error
+            if not data:
+                if reports:
+                    return reports  # they are told first; the next call meets the end again
+                raise LinkClosed("the shim closed the wire")
+            try:
+                for frame in self._decoder.feed(data):
+                    reports += frame
+            except BadFrame as error:
+                raise LinkClosed(f"the wire to the shim is torn: {error}") from error
+            if len(data) < 1 << 18:
+                return reports
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name; real-time ones and unknown ones by number, as "SIGRTMIN+2", "SIG77"."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        low, high = signal.SIGRTMIN, signal.SIGRTMAX
+        return f"SIGRTMIN+{number - low}" if low < number < high else f"SIG{number}"
+
+
+def signal_number(text: str) -> int:
+    """Return the number of a signal written as "TERM", "SIGTERM", "15" or "RTMIN+2"; raise ValueError otherwise."""
+    name = text.strip().upper().removeprefix("SIG")
+    if name.isdigit():
+        number = int(name)
+    elif name.startswith("RTMIN+") and name[6:].isdigit():
+        number = signal.SIGRTMIN + int(name[6:])
+    else:
+        number = getattr(signal.Signals, f"SIG{name}", 0)
+    if not 0 < number < signal.NSIG:
+        raise ValueError(f"no such signal: {text}")
+    return int(number)
+
+
+def _end(report: Document) -> Exit:
+    number = report.get("signal")
+    if number is not None:
+        return Exit(signal=signal_name(number), signum=number, core=bool(report.get("core")))
+    code = report.get("code")
+    return Exit(code=code) if code is not None else Exit(message="not known how")
+
+
+def _failure(report: Document) -> Exit:
+    return Exit(stage=report["stage"], errno=report.get("errno") or "", message=report.get("message") or "")
+
+
+def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
+    """Return which process a report speaks of and what it tells the machine; None for reports about other things."""
+    kind = report["t"]
+    if kind not in ("spawned", "failed", "exited", "unkillable"):
+        return None
+    key, run = parse_key(report["key"]), report["run"]
+    match kind:
+        case "spawned":
+            return key, machine.Spawned(run, report["pid"], report["at"])
+        case "failed":
+            return key, machine.SpawnFailed(run, _failure(report))
+        case "exited":
+            swept = tuple(f"{comm} ({pid})" for pid, comm in report.get("swept") or ())
+            return key, machine.Exited(run, _end(report), report.get("lingering") or 0, swept)
+        case _:
+            return key, machine.Unkillable(run, tuple(report.get("pids") or ()))
+
+
+def to_found(run: Document) -> tuple[Key, machine.Found]:
+    """Return a live run of `hello` as a stimulus."""
+    found = machine.Found(run["run"], run["pid"], run["at"], bool(run.get("stopping")))
+    return parse_key(run["key"]), found
