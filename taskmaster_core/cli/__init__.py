@@ -1,0 +1,1 @@
+"""The command line: one table of commands, one module per family of handlers (DESIGN §9)."""

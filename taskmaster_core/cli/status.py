@@ -1,0 +1,195 @@
+"""Show what runs and what does not, as a table.
+
+It decides how jobs fold into lines, and the exit status: 1 when something is fatal, in backoff or unhealthy. The facts
+are the core's; nothing is acted on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from taskmaster_core.cli.call import Call
+from taskmaster_core.cli.out import Cell, Out, plural, span
+from taskmaster_core.errors import ExitStatus
+from taskmaster_core.logs.sanitize import clean
+
+Document = dict[str, Any]
+
+LOOKS = {
+    "running": ("●", "+", "good"),
+    "starting": ("◐", "~", "busy"),
+    "pending": ("◌", "~", "busy"),
+    "stopping": ("◑", "~", "busy"),
+    "backoff": ("↻", "!", "bad"),
+    "fatal": ("✖", "x", "bad"),
+    "unhealthy": ("▲", "!", "bad"),
+    "exited": ("✓", "-", "off"),
+    "stopped": ("○", "-", "off"),
+    "unknown": ("?", "?", "busy"),
+}
+"""Of each state: its glyph, the glyph where only ASCII can be shown, its style. The word stands beside them always."""
+
+FAILED = frozenset({"fatal", "backoff", "unhealthy"})
+
+HEAD = ("NAME", "STATE", "PID", "UPTIME", "RESTARTS", "")
+_RIGHT = (2, 3, 4)
+_CLEAR = "\x1b[H\x1b[J"
+
+
+def status(call: Call) -> int:
+    """Print the table, once or for as long as somebody watches."""
+    if call.options.watch:
+        return _watch(call)
+    return _print(call, call.ask("status"))
+
+
+def shown_state(process: Document) -> str:
+    """Return a process's state, or "unhealthy" for one that runs and is not well."""
+    return "unhealthy" if process["state"] == "running" and process.get("ready") is False else str(process["state"])
+
+
+def _print(call: Call, answer: Document) -> int:
+    jobs = _chosen(answer["jobs"], failed=call.options.failed)
+    if call.options.json:
+        call.out.data({**answer, "jobs": jobs})
+    else:
+        banner(call.out, answer["core"])
+        _print_table(call, jobs)
+    failed = any(shown_state(process) in FAILED for job in jobs for process in job["processes"])
+    return ExitStatus.NOT_AS_ASKED if failed else ExitStatus.DONE
+
+
+def _chosen(jobs: list[Document], *, failed: bool) -> list[Document]:
+    if not failed:
+        return jobs
+    kept = ({**job, "processes": [each for each in job["processes"] if shown_state(each) in FAILED]} for job in jobs)
+    return [job for job in kept if job["processes"]]
+
+
+def _print_table(call: Call, jobs: list[Document]) -> None:
+    now = time.time()
+    rows = [row for job in jobs for row in _rows(call.out, job, now, procs=call.options.procs or call.options.failed)]
+    if rows:
+        call.out.table(HEAD, rows, right=_RIGHT)
+    else:
+        call.out.hint("nothing has failed" if call.options.failed else "no jobs; add one: taskmaster add NAME -- CMD")
+
+
+def banner(out: Out, core: Document) -> None:
+    """Say on stderr what is wrong with the core itself: its config, its journal."""
+    for problem in core.get("config_problems", []):
+        out.complain(f"{out.paint('config:', 'bad', out.stderr)} {clean(problem_line(problem))}")
+    for trouble in core.get("troubles", []):
+        out.complain(f"{out.paint('trouble:', 'bad', out.stderr)} {clean(str(trouble))}")
+    if core.get("stopping"):
+        out.hint("the core is stopping everything")
+
+
+def problem_line(problem: Any) -> str:
+    """Return a config problem in one line."""
+    if not isinstance(problem, dict):
+        return str(problem)
+    place = ":".join(str(problem[key]) for key in ("file", "line", "column") if problem.get(key))
+    remedy = f" ({problem['help']})" if problem.get("help") else ""
+    return f"{place}: [{problem.get('code', '?')}] {problem.get('message', '')}{remedy}"
+
+
+def _rows(out: Out, job: Document, now: float, *, procs: bool) -> list[list[str]]:
+    processes = job["processes"]
+    if procs:
+        return [_process_row(out, process["key"], process, now) for process in processes]
+    if len(processes) == 1:
+        return [_process_row(out, job["name"], processes[0], now)]
+    return [_job_row(out, job, now)]
+
+
+def _process_row(out: Out, name: str, process: Document, now: float) -> list[str]:
+    state = shown_state(process)
+    pid = str(process["pid"]) if process.get("pid") else "-"
+    return [
+        Cell(name, "name"),
+        state_cell(out, state, state),
+        pid,
+        _age(process, now),
+        str(process.get("restarts", 0)),
+        Cell(note(process, now), "" if state in FAILED else "dim"),
+    ]
+
+
+def state_cell(out: Out, state: str, words: str) -> Cell:
+    """Return glyph and words for a state, in its colour."""
+    glyph, plain, style = LOOKS.get(state, LOOKS["unknown"])
+    return Cell(f"{glyph if out.unicode else plain} {words}", style)
+
+
+def _job_row(out: Out, job: Document, now: float) -> list[str]:
+    processes = job["processes"]
+    counts = Counter(shown_state(process) for process in processes)
+    shown = "running" if counts["running"] else job["state"]
+    looks = "unhealthy" if counts["unhealthy"] else job["state"]
+    worst = next((each for each in processes if shown_state(each) == looks), None)
+    words = f"{counts[shown]}/{len(processes)} {shown}" if processes else "no processes"
+    oldest = min((each for each in processes if each["state"] == "running"), key=_started, default=worst)
+    return [
+        Cell(job["name"], "name"),
+        state_cell(out, looks, words),
+        "-",
+        _age(oldest, now) if oldest else "-",
+        str(job.get("restarts", 0)),
+        Cell(_job_note(worst, counts, shown, now), "" if looks in FAILED else "dim"),
+    ]
+
+
+def _job_note(worst: Document | None, counts: Counter[str], shown: str, now: float) -> str:
+    """Say which states there are beside the one that is shown, and of the worst process why."""
+    if worst is None:
+        return ""
+    if shown_state(worst) == shown:
+        return _counted(counts, {shown}) or note(worst, now)
+    rest = _counted(counts, {shown, shown_state(worst)})
+    same = counts[shown_state(worst)] - 1
+    more = f" (and {same} more)" if same else ""
+    return f"{worst['key']} {shown_state(worst)}{more}: {note(worst, now)}" + (f"; {rest}" if rest else "")
+
+
+def _counted(counts: Counter[str], without: set[str]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in counts.most_common() if state not in without)
+
+
+def _started(process: Document) -> float:
+    return process.get("started_at") or 0.0
+
+
+def _age(process: Document, now: float) -> str:
+    if process["state"] in ("running", "starting", "stopping") and process.get("started_at"):
+        return span(now - process["started_at"])
+    return "-"
+
+
+def note(process: Document, now: float) -> str:
+    """Say why a process is not simply running, and since when."""
+    state, reason = shown_state(process), process.get("reason") or ""
+    if state == "running":
+        return ""
+    if state == "backoff" and process.get("next_start_at"):
+        reason = f"next try in {span(max(0.0, process['next_start_at'] - now))}: {reason}"
+    since = f"since {span(now - process['since'])}" if process.get("since") else ""
+    return ", ".join(part for part in (reason, since) if part)
+
+
+def _watch(call: Call) -> int:
+    """Draw again whenever something changed; without a terminal, print the table again and again."""
+    with call.client.subscribe(("state",)) as heard:
+        while True:
+            answer = call.ask("status")
+            if call.out.terminal:
+                call.out.stdout.write(_CLEAR)
+                jobs, core = plural(len(answer["jobs"]), "job"), answer["core"]
+                call.out.say(call.out.paint(f"taskmaster {core['instance']}: {jobs}, pid {core['pid']}", "dim"))
+            _print(call, answer)
+            call.out.stdout.flush()
+            while heard.receive() is None:
+                pass
+            heard.drain(lambda _: None)  # the batches that came meanwhile are in the next answer
