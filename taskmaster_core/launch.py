@@ -22,6 +22,9 @@ OWN_VARIABLES = frozenset(
 )  # fmt: skip
 """What a service manager and the shim tell the core alone. A job that saw NOTIFY_SOCKET would speak for the core."""
 
+FACTS = ("TASKMASTER_JOB", "TASKMASTER_INDEX", "TASKMASTER_RUN", "TASKMASTER_INSTANCE")
+"""The variables every process gets; nothing a config says replaces them."""
+
 WORDS = frozenset({"log", "null", "inherit", "stdout"})
 """The redirections that are no path."""
 
@@ -86,6 +89,11 @@ def expand(template: str, names: Mapping[str, str | int], env: Mapping[str, str]
     return _TOKEN.sub(replace, template)
 
 
+def literal(text: str) -> str:
+    """Return a template that stands for `text`, for names of directories that look like placeholders."""
+    return _TOKEN.sub(lambda found: f"{{{found[0]}}}" if found["plain"] else f"${found[0]}", text)
+
+
 def check_template(template: str, *, dollars: bool = True) -> str | None:
     """Return what is wrong with a template whatever the environment holds, or None."""
     if "\0" in template:
@@ -103,12 +111,7 @@ def _base(spec: JobSpec, base_env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _facts(key: Key, run: int, instance: str) -> dict[str, str]:
-    return {
-        "TASKMASTER_JOB": key.job,
-        "TASKMASTER_INDEX": str(key.index),
-        "TASKMASTER_RUN": str(run),
-        "TASKMASTER_INSTANCE": instance,
-    }
+    return dict(zip(FACTS, (key.job, str(key.index), str(run), instance), strict=True))
 
 
 def names_of(key: Key, now_unix: int) -> dict[str, str | int]:

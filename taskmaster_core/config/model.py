@@ -1,0 +1,407 @@
+"""The file model: every key a config may hold, with its type, default and meaning.
+
+Decides what is a key and what one value may be; all that is wrong is reported at once. Does not look at two keys
+together, at the disk or at users: `build` does. The JSON Schema and docs/config.md are generated from it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from taskmaster_core.config import foreign, values
+from taskmaster_core.config.values import DAY, YEAR
+
+_SIGNAL = {"type": ["string", "integer"], "description": "A signal's name, with or without SIG, or its number"}
+_DURATION = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^([0-9.]+(ms|[smhdw]))+$"}]}
+_SIZE = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+ ?([KMGT]i?)?B$"}]}
+_STRINGS = {"type": "array", "items": {"type": "string"}}
+
+
+def _listed(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise values.wrong_type(value, f"an array of {what}", "put it into [ ]")
+    return value
+
+
+def _command(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, list):
+        if not value:
+            raise values.Invalid("the command is empty", "write the program and its arguments", "E302")
+        return values.each(value, values.text)
+    if not isinstance(value, str):
+        raise values.wrong_type(value, "a string or an array of strings")
+    return values.text(value)
+
+
+def _shell(value: Any) -> bool | str:
+    if isinstance(value, str):
+        if not value or set(value) & set(" \t\0"):
+            raise values.Invalid("`shell` is a path, without arguments", 'write shell = "/bin/bash", or true')
+        return value
+    return values.boolean(value)
+
+
+def _tag(value: Any) -> str:
+    tag = values.text(value)
+    if not tag or not tag.isprintable() or set(tag) & set(" :,@*?[]!"):
+        raise values.Invalid(f"{values.clipped(tag)} cannot be a tag: letters, digits, - _ . /")
+    return tag
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    return values.each(_listed(value, "strings"), _tag)
+
+
+def _retry(value: Any) -> int | None:
+    if value == "forever":
+        return None
+    if isinstance(value, str):
+        raise values.Invalid(f'"{value[:40]}" is neither a number nor "forever"')
+    if value == -1:
+        raise values.Invalid("-1 is out of range: 0 to 1000000", 'for no limit write "forever"', "E202")
+    return values.integer(0, 1_000_000, 'for no limit write "forever"')(value)
+
+
+def _stopsignal(value: Any) -> int | tuple[tuple[int, float], ...]:
+    if not isinstance(value, list):
+        return values.signum(value)
+    if not 1 <= len(value) <= 10:
+        raise values.Invalid("a list of stop steps has 1 to 10 of them", "", "E202")
+    return values.each(value, _step)
+
+
+def _step(value: Any) -> tuple[int, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise values.Invalid("a stop step is a signal and a duration", 'write [["INT", "10s"], ["TERM", "5s"]]', "E201")
+    signum, delay = values.each(zip((values.signum, _stopdelay), value, strict=True), lambda pair: pair[0](pair[1]))
+    return signum, delay
+
+
+_stopdelay = values.duration(0, 7 * DAY)
+
+
+def _output(value: Any, words: tuple[str, ...]) -> str:
+    path = values.text(value)
+    if path in words:
+        return path
+    if not path:
+        raise values.Invalid("the path is empty", 'write "null" for none')
+    if path.lower() in _OUTPUT_WORDS or path in ("stdout", "stderr", "pipe"):
+        ours = _OUTPUT_WORDS.get(path.lower(), "log")
+        raise values.Invalid(f'"{path}" is no word here', f'did you mean "{ours}"? (a file of that name: "./{path}")', "E307")
+    return path
+
+
+_OUTPUT_WORDS = {
+    "auto": "log", "none": "null", "devnull": "null", "journal": "log", "syslog": "log", "logs": "log", "log": "log",
+    "file": "log", "null": "null", "nul": "null", "false": "null", "inherit": "inherit", "tty": "inherit", "console": "inherit",
+}  # fmt: skip
+
+
+def _stdout(value: Any) -> str:
+    return _output(value, ("log", "null", "inherit"))
+
+
+def _stderr(value: Any) -> str:
+    return _output(value, ("log", "null", "inherit", "stdout"))
+
+
+def _stdin(value: Any) -> str:
+    path = values.text(value)
+    if path == "pipe":
+        raise values.Invalid('stdin = "pipe" is not supported yet', 'write "null" or a path', "E401")
+    if not path or path in ("log", "inherit", "none", "/dev/stdin"):
+        raise values.Invalid(f'"{path}" is no word here', 'write "null" or a path', "E307")
+    return path
+
+
+def _cleanenv(value: Any) -> bool | tuple[str, ...]:
+    return values.each(value, values.text) if isinstance(value, list) else values.boolean(value)
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    return values.each(value, _path) if isinstance(value, list) else (_path(value),)
+
+
+def _path(value: Any) -> str:
+    path = values.text(value)
+    if not path.strip("?"):
+        raise values.Invalid("the path is empty")
+    return path
+
+
+def _user(value: Any) -> int | str:
+    if isinstance(value, str) and value:
+        return values.text(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return values.integer(0, 2**32 - 2)(value)
+    raise values.wrong_type(value, "a name or a number") if value != "" else values.Invalid("the name is empty")
+
+
+def _limit(read: Any) -> Any:
+    """Make a reader of a limit: a value, [soft, hard], or "unlimited"."""
+
+    def one(value: Any) -> int | None:
+        if value in ("unlimited", "infinity"):
+            return None
+        number = read(value)
+        return int(number)
+
+    def limit(value: Any) -> tuple[int | None, int | None]:
+        if not isinstance(value, list):
+            number = one(value)
+            return number, number
+        if len(value) != 2:
+            raise values.Invalid("a limit is one value, or soft and hard", "write [1024, 4096]", "E201")
+        soft, hard = values.each(value, one)
+        if hard is not None and (soft is None or soft > hard):
+            raise values.Invalid("the soft limit is above the hard one", "write [soft, hard]", "E202")
+        return soft, hard
+
+    return limit
+
+
+_LIMIT_SCHEMA = {"anyOf": [*_SIZE["anyOf"], {"const": "unlimited"}, {"type": "array", "minItems": 2, "maxItems": 2}]}
+_UMASK_SCHEMA = {"anyOf": [{"type": "string", "pattern": "^(0o)?[0-7]+$"}, {"type": "integer", "minimum": 0, "maximum": 511}]}
+_HUGE = 2**62
+
+Limit = tuple[int | None, int | None]
+Boolean = Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})]
+Text = Annotated[str, PlainValidator(values.text), WithJsonSchema({"type": "string"})]
+FilePath = Annotated[str, PlainValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
+User = Annotated[int | str, PlainValidator(_user), WithJsonSchema({"type": ["string", "integer"]})]
+Sized = Annotated[Limit, PlainValidator(_limit(values.size(0, _HUGE))), WithJsonSchema(_LIMIT_SCHEMA)]
+Counted = Annotated[Limit, PlainValidator(_limit(values.integer(0, _HUGE))), WithJsonSchema(_LIMIT_SCHEMA)]
+Timed = Annotated[Limit, PlainValidator(_limit(values.duration(0, YEAR))), WithJsonSchema(_LIMIT_SCHEMA)]
+Variables = Annotated[
+    dict[str, str],
+    PlainValidator(values.variables),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
+]
+
+
+def _whole(low: int, high: int) -> Any:
+    return PlainValidator(values.integer(low, high)), WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})
+
+
+def _real(low: float, high: float) -> Any:
+    return PlainValidator(values.number(low, high)), WithJsonSchema({"type": "number", "minimum": low, "maximum": high})
+
+
+def _time(low: float, high: float) -> Any:
+    return PlainValidator(values.duration(low, high)), WithJsonSchema(_DURATION)
+
+
+def _one_of(*words: str, also: dict[str, str] | None = None) -> Any:
+    return PlainValidator(values.choice(*words, also=also)), WithJsonSchema({"enum": list(words)})
+
+
+class Keys(BaseModel):
+    """Refuse what is not a key, take no value for another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class BackoffKeys(Keys):
+    """The delays between tries."""
+
+    first: Annotated[float, *_time(0, DAY)] = 0.1
+    """The first delay."""
+    factor: Annotated[float, *_real(1, 100)] = 2.0
+    """Each delay is this many times the one before."""
+    max: Annotated[float, *_time(0, DAY)] = 30.0
+    """No delay is longer."""
+    jitter: Annotated[float, *_real(0, 1)] = 0.1
+    """Delays are spread by this part of them, up and down, so that jobs do not try in step."""
+
+
+class LogKeys(Keys):
+    """How output is kept. Holds for files the core manages and for redirections to a path."""
+
+    maxsize: Annotated[int, PlainValidator(values.size(0, 2**50)), WithJsonSchema(_SIZE)] = 10_000_000
+    """A new part begins when the file would grow beyond this; 0: never. Redirections to a path are not rotated unless this is written."""
+    keep: Annotated[int, *_whole(0, 1000)] = 5
+    """Parts kept besides the current one."""
+    maxage: Annotated[float | None, *_time(1, 100 * YEAR)] = None
+    """Parts older than this are removed."""
+    compress: Boolean = True
+    """Older parts are gzipped."""
+    direct: Boolean = False
+    """The process gets the file itself: full speed, but no rotation and no times."""
+    full: Annotated[str, *_one_of("drop", "block")] = "drop"
+    """What happens when the disk is full: "drop" counts and says the loss, "block" makes the process wait."""
+    owner: Annotated[str, *_one_of("core", "job")] = "core"
+    """Whose the files are: the core's user or the job's."""
+
+
+class LimitKeys(Keys):
+    """Resource limits of each process: a value for both, [soft, hard], or "unlimited"."""
+
+    nofile: Counted | None = None
+    """Open files."""
+    nproc: Counted | None = None
+    """Processes of the user."""
+    core: Sized | None = None
+    """Size of a core dump."""
+    stack: Sized | None = None
+    """Size of the stack."""
+    as_: Annotated[Sized | None, Field(alias="as")] = None
+    """Address space."""
+    cpu: Timed | None = None
+    """CPU time; beyond the soft limit the process gets XCPU, beyond the hard one KILL."""
+    data: Sized | None = None
+    """Size of the data segment."""
+    fsize: Sized | None = None
+    """Size of a file it writes."""
+    memlock: Sized | None = None
+    """Memory locked against paging."""
+    rss: Sized | None = None
+    """Resident memory (without effect on Linux)."""
+    locks: Counted | None = None
+    """File locks."""
+    sigpending: Counted | None = None
+    """Queued signals."""
+    msgqueue: Sized | None = None
+    """Bytes in message queues."""
+    rtprio: Counted | None = None
+    """Highest real-time priority."""
+
+
+class TaskKeys(Keys):
+    """A job: a command and how it is kept running."""
+
+    cmd: Annotated[
+        str | tuple[str, ...] | None,
+        PlainValidator(_command),
+        WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_STRINGS, "minItems": 1}]}),
+    ] = None
+    """The command. A string is split into words as a shell does, and no shell runs; an array is taken as it is. Placeholders are replaced."""
+    shell: Annotated[bool | str, PlainValidator(_shell), WithJsonSchema({"type": ["boolean", "string"]})] = False
+    """Run `cmd` through `/bin/sh -c`, or through the shell of this path."""
+    description: Text = ""
+    """A sentence for people."""
+    tags: Annotated[tuple[str, ...], PlainValidator(_tags), WithJsonSchema(_STRINGS)] = ()
+    """Words that select the job: `taskmaster stop @web`."""
+    autostart: Boolean = True
+    """Start with the core."""
+    numprocess: Annotated[int, *_whole(0, 10_000)] = 1
+    """How many processes of the command run."""
+    restart: Annotated[str, *_one_of("always", "never", "on-error", also=foreign.RESTARTS)] = "on-error"
+    """When a process is started again after it ended by itself; "on-error": after an exit code not in `exitcodes`, or a signal."""
+    exitcodes: Annotated[
+        tuple[int | str, ...],
+        PlainValidator(values.exitcodes),
+        WithJsonSchema(
+            {"anyOf": [{"type": ["integer", "string"]}, {"type": "array", "items": {"type": ["integer", "string"]}}]}
+        ),
+    ] = (0,)
+    """The expected ends: exit codes, or names of signals."""
+    successdelay: Annotated[float, *_time(0, 30 * DAY)] = 0.0
+    """Alive this long means started. If it is not 0, an exit before it is a failed start, whatever the code."""
+    retry: Annotated[
+        int | None,
+        PlainValidator(_retry),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 1_000_000}, {"const": "forever"}]}),
+    ] = 3
+    """Unsuccessful runs in a row before the job is fatal; 2 means 3 starts. "forever": never give up."""
+    backoff: BackoffKeys = BackoffKeys()
+    """The delays between tries."""
+    stopsignal: Annotated[
+        int | tuple[tuple[int, float], ...],
+        PlainValidator(_stopsignal),
+        WithJsonSchema({"anyOf": [_SIGNAL, {"type": "array", "items": {"type": "array"}, "minItems": 1}]}),
+    ] = 15
+    """The signal that asks a process to end, or steps of signal and delay: [["INT", "10s"], ["TERM", "5s"]]. Then comes KILL."""
+    stopdelay: Annotated[float, PlainValidator(_stopdelay), WithJsonSchema(_DURATION)] = 10.0
+    """How long after the signal KILL comes; 0: at once."""
+    killgroup: Boolean = True
+    """Stop everything that descends from the process, not only the process itself."""
+    stdout: Annotated[str, PlainValidator(_stdout), WithJsonSchema({"type": "string", "minLength": 1})] = "log"
+    """"log" (a rotated file of the core), "null", "inherit" (the core's own), or the path of a file."""
+    stderr: Annotated[str, PlainValidator(_stderr), WithJsonSchema({"type": "string", "minLength": 1})] = "log"
+    """As `stdout`; "stdout": together with it."""
+    stdin: Annotated[str, PlainValidator(_stdin), WithJsonSchema({"type": "string", "minLength": 1})] = "null"
+    """"null" or the path of a file."""
+    env: Variables = {}
+    """Variables, over those of the core, `[env]` and `envfile`. Placeholders are replaced; a value sees those before it."""
+    cleanenv: Annotated[
+        bool | tuple[str, ...],
+        PlainValidator(_cleanenv),
+        WithJsonSchema({"anyOf": [{"type": "boolean"}, _STRINGS]}),
+    ] = False
+    """Start without the core's variables, or with those of these names alone."""
+    envfile: Annotated[
+        tuple[str, ...], PlainValidator(_paths), WithJsonSchema({"anyOf": [{"type": "string"}, _STRINGS]})
+    ] = ()
+    """Files of variables in dotenv syntax; one with a `?` at either end may be missing."""
+    workingdir: FilePath | None = None
+    """Where the process runs. Without it: the directory of the config file."""
+    umask: Annotated[int | None, PlainValidator(values.umask), WithJsonSchema(_UMASK_SCHEMA)] = None
+    """The permissions taken from files the process creates, octal: 0o022 or "022". Without it: the core's."""
+    uid: User | None = None
+    """The user, by name or number, with its groups, HOME, USER, LOGNAME and SHELL. Needs root."""
+    gid: User | None = None
+    """The group, by name or number. Needs root."""
+    nice: Annotated[int, *_whole(-20, 19)] = 0
+    """The niceness; below 0 needs root."""
+    log: LogKeys = LogKeys()
+    """How output is kept."""
+    limits: LimitKeys = LimitKeys()
+    """Resource limits."""
+    exitwith: Boolean = False
+    """The core stops, with this job's exit code, when the job ends (containers, CI)."""
+
+
+class Task(TaskKeys):
+    """A job."""
+
+    name: Annotated[str, PlainValidator(values.job_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 64})]
+    """The job's name, unique: 1 to 64 printable characters, without : / @ * ? [ ] \\, not beginning with - . or !, not `all`."""
+
+
+def _include(value: Any) -> tuple[str, ...]:
+    return values.each(_listed(value, "paths"), _path)
+
+
+class SettingsKeys(Keys):
+    """The core itself."""
+
+    autoreload: Annotated[
+        str, *_one_of("apply", "ask", "off", also={"true": "apply", "false": "off", "yes": "apply", "no": "off"})
+    ] = "apply"
+    """What saving the file does: "apply" the changes, "ask" first, or nothing ("off")."""
+    debounce: Annotated[float, *_time(0.01, 3600)] = 0.3
+    """A saved file counts when two reads this far apart are equal."""
+    logfile: FilePath | None = None
+    """The log of events for people. Without it: `taskmaster.log` in the state directory."""
+    loglevel: Annotated[str, *_one_of("debug", "info", "warning", "error", also={"warn": "warning", "trace": "debug"})] = "info"
+    """What is written to it."""
+    socketgroup: User | None = None
+    """A group, by name or number, whose members may use the sockets."""
+    statedir: FilePath | None = None
+    """Where the journal and the managed logs are."""
+    include: Annotated[tuple[str, ...], PlainValidator(_include), WithJsonSchema(_STRINGS)] = ()
+    """More config files: paths or patterns, as "conf.d/*.toml"; read in this order, those of a pattern by name."""
+    maxstarts: Annotated[int, *_whole(1, 1000)] = 32
+    """Processes started at the same time."""
+    journalkeep: Annotated[float, *_time(3600, 100 * YEAR)] = 30 * DAY
+    """How long events are kept."""
+    shutdown: Annotated[float | None, *_time(0, 7 * DAY)] = None
+    """The longest an ordered stop of everything takes; then the rest is killed. Without it: each job's own delays."""
+
+
+class File(Keys):
+    """A config of Taskmaster."""
+
+    task: list[Task] = []
+    """The jobs: `[[task]]` tables with a `name`, or `[task.NAME]` tables."""
+    job: list[Task] = []
+    """Another spelling of `task`."""
+    defaults: TaskKeys = TaskKeys()
+    """Any key of a task but `name`; holds for each task of this file, and of the files it includes, that does not say otherwise."""
+    env: Variables = {}
+    """Variables for every job of this file and of the files it includes."""
+    taskmaster: SettingsKeys = SettingsKeys()
+    """The core itself."""
