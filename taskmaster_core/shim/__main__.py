@@ -1,0 +1,177 @@
+"""The shim: parent of everything. Started as `python -I -S <this directory> [--no-cgroup] -- CORE ARGV…`.
+
+Wires the parts together and runs the loop until there is nothing left to look after; decides nothing itself.
+Single-threaded, standard library only, nothing is imported after the start.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+
+import kernel
+
+_TOLD = [
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCHLD,
+]
+# first thing: as process 1 of a container a signal that nobody waits for would be lost, elsewhere it would kill us
+signals_fd = kernel.open_signals(_TOLD)
+for _ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH):
+    signal.signal(_ignored, signal.SIG_IGN)
+
+import fcntl  # noqa: E402
+import resource  # noqa: E402
+
+import spawn  # noqa: E402
+from corelife import CoreLife  # noqa: E402
+from house import House  # noqa: E402
+from loop import WIRE, Loop  # noqa: E402
+from orders import Orders  # noqa: E402
+from shutdown import Shutdown  # noqa: E402
+from sinks import Sinks  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+_OURS = (*_SYSTEMD, "LISTEN_PIDFDID", "INVOCATION_ID", "JOURNAL_STREAM", "MAINPID", "FDSTORE")
+
+
+class Shim:
+    """Hold all parts."""
+
+    def __init__(self, argv: list[str], *, use_cgroups: bool) -> None:
+        env = dict(os.environ)
+        notify = env.get("NOTIFY_SOCKET", "")
+        for name in _OURS:
+            env.pop(name, None)
+        self.loop = Loop(self._complain_of)
+        sinks = Sinks(self.loop, self._tell, self._complain)
+        self.house = House(self.loop, sinks, spawn.Heritage(), self._tell)
+        self.core = CoreLife(self.house, argv, env, _test_number("TM_BEAT_TIMEOUT"))
+        self.orders = Orders(self.house, self.core, use_cgroups=use_cgroups, notify=notify)
+        self.shutdown = Shutdown(self.house, self.core)
+        self.core.on_order = self.orders.carry_out
+        sinks.hint = self.core.say
+        self.loop.watch(signals_fd, self._signals, rank=WIRE)
+
+    def prepare(self) -> None:
+        """Become what a parent of everything has to be."""
+        self.house.inherited = _seal_inherited()
+        kernel.become_subreaper()
+        spawn.raise_limits()
+        self.house.nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.house.sinks.limit = max(4, min(256, self.house.nofile // 8))
+        self.house.spared = spawn.spare_from_oom()
+
+    def run(self) -> int:
+        """Serve until everything has ended; return the exit status."""
+        self.core.start()
+        while self.shutdown.status is None:
+            self.core.flush()
+            self.loop.turn()
+        self.core.flush()
+        if self.house.groves is not None:
+            self.house.groves.fell()
+        return self.shutdown.status
+
+    def _signals(self, _: int) -> None:
+        for signum, sender in kernel.read_signals(signals_fd):
+            self.shutdown.receive(signum, sender)
+
+    def _tell(self, report: dict[str, Any]) -> None:
+        self.core.ledger.add(report)
+
+    def _complain(self, message: str) -> None:
+        self.core.say({"t": "error", "message": message})
+        try:
+            os.write(2, f"taskmaster shim: {message}\n".encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass  # nobody listens there; the core was told
+
+    def _complain_of(self, error: BaseException) -> None:
+        self._complain(f"{type(error).__name__}: {error} ({_place(error)})")
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    places = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{os.path.basename(code.co_filename)}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " ".join(places[-4:])
+
+
+def _test_number(name: str) -> float | None:
+    if os.environ.get("TM_TEST") != "1" or name not in os.environ:
+        return None
+    return float(os.environ[name])
+
+
+def _seal_inherited() -> frozenset[int]:
+    """Keep what we were started with from every job, except by explicit order; return those numbers."""
+    found = {1, 2}
+    for number in map(int, os.listdir("/proc/self/fd")):
+        if number > 2 and _inheritable(number):
+            os.set_inheritable(number, False)
+            found.add(number)
+    return frozenset(found)
+
+
+def _inheritable(number: int) -> bool:
+    try:
+        return not fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    except OSError:
+        return False  # the descriptor of the listing itself
+
+
+def _secure_standard_descriptors() -> None:
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)  # takes the lowest number, which is this one
+            os.set_inheritable(number, True)
+
+
+def _use_utf8(arguments: list[str]) -> None:
+    """Paths are bytes that the wire carries as UTF-8; a C or Latin locale must not change them."""
+    if sys.getfilesystemencoding().lower() != "utf-8" and not sys.flags.utf8_mode:
+        here = os.path.dirname(os.path.abspath(__file__))
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-I", "-S", here, *arguments])
+
+
+def _parse(arguments: list[str]) -> tuple[list[str], bool]:
+    if "--" not in arguments:
+        raise SystemExit("usage: python -I -S SHIM [--no-cgroup] -- CORE ARGV…")
+    at = arguments.index("--")
+    options, argv = arguments[:at], arguments[at + 1 :]
+    if not argv or any(option != "--no-cgroup" for option in options):
+        raise SystemExit("usage: python -I -S SHIM [--no-cgroup] -- CORE ARGV…")
+    return argv, "--no-cgroup" not in options
+
+
+def main() -> int:
+    """Run the shim."""
+    _use_utf8(sys.argv[1:])
+    argv, use_cgroups = _parse(sys.argv[1:])
+    _secure_standard_descriptors()
+    shim = Shim(argv, use_cgroups=use_cgroups)
+    shim.prepare()
+    gc.disable()  # nothing here makes cycles that matter, and a collection would copy pages after each fork
+    gc.freeze()
+    return shim.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

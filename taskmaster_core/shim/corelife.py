@@ -1,0 +1,226 @@
+"""The life of the core: its start, its wire, its beat, its end, its successor.
+
+Decides when a core is started, fenced, killed for being silent, and when its exit ends the shim; what happens to the
+jobs then is for `shutdown`. Orders arrive and reports leave through the link it owns.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+import spawn
+from link import Ledger, Link
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from house import House
+    from loop import Timer
+
+    Report = dict[str, Any]
+
+_SILENCE = 25.0  # seconds without a frame until a core counts as hung; it beats every 10
+_GRACE = 5.0  # seconds from ABRT (or a closed wire) to KILL
+_LATE = 1.0  # a check that comes later than this tells that nobody was scheduled, not that the core hangs
+_FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
+_PASSED_ON = (6, 7)  # bad config, refused: another try would end the same
+
+
+class CoreLife:
+    """Keep one core running."""
+
+    def __init__(self, house: House, argv: list[str], env: dict[str, str], silence: float | None) -> None:
+        self.house = house
+        self.ledger = Ledger()
+        self.was_ready = False  # some core was
+        self.ready = False  # this one is
+        self.wanted = True
+        self.goodbye: int | None = None
+        self.on_order: Callable[[Report], None] = lambda order: None
+        self.on_end: Callable[[int | None], None] = lambda code: None
+        self.pid = 0
+        self._argv = argv
+        self._env = env
+        self._silence = silence or _SILENCE
+        self._pidfd = -1
+        self._link: Link | None = None
+        self._delay = _FIRST_DELAY
+        self._heard = 0.0
+        self._check_due = 0.0
+        self._aborted = False
+        self._timer: Timer | None = None
+
+    @staticmethod
+    def wall() -> float:
+        """Return the wall time."""
+        return time.time()
+
+    # -- start --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a core; raises OSError when that cannot be done now."""
+        if not self.wanted or self.pid:
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            for each in (ours, theirs):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            self._fork(theirs.fileno())
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._pidfd = os.pidfd_open(self.pid)
+        self._link = Link(self.house.loop, ours, self.ledger, self._link_lost)
+        self._link.on_order = self._order
+        self.house.loop.watch(self._pidfd, self._ended)
+        self.ready = self._aborted = False
+        self._heard = time.monotonic()
+        self._expect_beat()
+
+    def _fork(self, link: int) -> None:
+        env = {**self._env, "TASKMASTER_LINK_FD": str(link)}
+        pid = os.fork()
+        if pid == 0:
+            spawn.program(self._argv, env, self.house.heritage, link, spared=self.house.spared)
+        self.pid = pid
+        self.house.pids.add(pid)
+
+    def _try_start(self) -> None:
+        try:
+            self.start()
+        except OSError as error:
+            self.house.sinks.complain(f"cannot start a core: {error.strerror}")
+            self.house.loop.after(_LAST_DELAY, self._try_start)
+
+    # -- talk ---------------------------------------------------------------------------------------------------
+
+    def _order(self, order: Report) -> None:
+        self._heard = time.monotonic()
+        self.on_order(order)
+
+    def say(self, report: Report) -> None:
+        """Tell the present core something that the next one need not know."""
+        if self._link is not None:
+            self._link.say(report)
+
+    def greet(self, hello: Report) -> None:
+        """Answer `open`."""
+        if self._link is not None:
+            self._link.begin(hello)
+
+    def repeat(self, reports: list[Report]) -> None:
+        """Tell again what was told before."""
+        if self._link is not None:
+            self._link.again(reports)
+
+    def flush(self) -> None:
+        """Send what has gathered in this turn."""
+        if self._link is not None:
+            self._link.flush()
+
+    def became_ready(self) -> None:
+        """Note that the core serves."""
+        self.ready = self.was_ready = True
+        self._delay = _FIRST_DELAY
+
+    def say_goodbye(self, code: int) -> None:
+        """Note that the core is done; the shim ends when it is gone."""
+        self.goodbye = code
+        self.wanted = False
+
+    # -- silence ------------------------------------------------------------------------------------------------
+
+    def _expect_beat(self) -> None:
+        wait = max(0.05, self._heard + self._silence - time.monotonic())
+        self._check_due = time.monotonic() + wait
+        self._arm(wait, self._check_beat)
+
+    def _arm(self, delay: float, action: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.house.loop.after(delay, action)
+
+    def _check_beat(self) -> None:
+        now = time.monotonic()
+        if now - self._check_due > _LATE:
+            self._heard = now  # we were not scheduled ourselves: the core gets its time anew
+        if now - self._heard < self._silence:
+            self._expect_beat()
+            return
+        self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {self._silence:g} s and is replaced")
+        self.fence(signal.SIGABRT)
+
+    def fence(self, signum: int) -> None:
+        """Cut the core off and see to it that it ends."""
+        self._cut()
+        if self.pid and not self._aborted:
+            self._aborted = True
+            self._send(signum)
+            self._arm(min(_GRACE, self._silence), lambda: self._send(signal.SIGKILL))
+
+    def _cut(self) -> None:
+        self.ready = False
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _send(self, signum: int) -> None:
+        if self._pidfd >= 0:
+            signal.pidfd_send_signal(self._pidfd, signum)
+
+    def _link_lost(self, why: str) -> None:
+        if why:
+            self.house.sinks.complain(why)
+        self._cut()
+        if self.pid and not self._aborted:
+            self._aborted = True  # a core that closed its wire is about to end; it gets a moment for that
+            self._arm(min(_GRACE, self._silence), lambda: self._send(signal.SIGKILL))
+
+    # -- end ----------------------------------------------------------------------------------------------------
+
+    def _ended(self, _: int) -> None:
+        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        if result is None:
+            return
+        if self._link is not None:
+            self._link.drain()  # what it had decided in whole frames happens
+        was_ready = self.ready
+        self._cut()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.house.loop.forget(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self.house.pids.discard(self.pid)
+        self.pid = 0
+        self._follow_up(result.si_code == os.CLD_EXITED, result.si_status, was_ready)
+
+    def _follow_up(self, exited: bool, status: int, was_ready: bool) -> None:
+        if self.goodbye is not None or not self.wanted:
+            self.on_end(self.goodbye)
+            return
+        if not self.was_ready and exited and status in (*_PASSED_ON, spawn.NO_PROGRAM):
+            self.wanted = False
+            self.on_end(status if status in _PASSED_ON else 1)
+            return
+        how = f"status {status}" if exited else f"signal {status}"
+        self.house.sinks.complain(f"the core ended with {how}; a new one starts in {self._delay:g} s")
+        self.house.loop.after(self._delay, self._try_start)
+        self._delay = _FIRST_DELAY if was_ready else min(self._delay * 2, _LAST_DELAY)
+
+    def end(self) -> None:
+        """Want no core any more; one that still lives is asked to go, then killed."""
+        self.wanted = False
+        if self.pid:
+            self._cut()
+            self._send(signal.SIGTERM)
+            self._arm(_GRACE, lambda: self._send(signal.SIGKILL))
+        else:
+            self.on_end(self.goodbye)

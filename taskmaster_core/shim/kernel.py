@@ -1,0 +1,60 @@
+"""What the kernel offers and Python's library does not: subreaper, signalfd, file-system ids.
+
+Decides nothing. The loop's start and the opening of output files call it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_CHILD_SUBREAPER = 36
+_RECORD = 128  # sizeof(struct signalfd_siginfo)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def become_subreaper() -> None:
+    """Have orphaned descendants given to us instead of to init."""
+    _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def open_signals(signums: list[int]) -> int:
+    """Block these signals and return a descriptor that tells them; unlike a handler it tells the sender too."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signums)
+    bits = ctypes.sizeof(ctypes.c_ulong) * 8
+    mask = (ctypes.c_ulong * (1024 // bits))()
+    for signum in signums:
+        mask[(signum - 1) // bits] |= 1 << ((signum - 1) % bits)
+    return _checked(_libc.signalfd(-1, ctypes.byref(mask), os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+def read_signals(fd: int) -> list[tuple[int, int]]:
+    """Return (signal, pid of the sender, 0 for the kernel) of what is pending."""
+    try:
+        data = os.read(fd, _RECORD * 32)
+    except BlockingIOError:
+        return []
+    order = sys.byteorder
+    return [
+        (int.from_bytes(data[at : at + 4], order), int.from_bytes(data[at + 12 : at + 16], order))
+        for at in range(0, len(data), _RECORD)
+    ]
+
+
+def set_file_ids(uid: int, gid: int) -> None:
+    """Look at files as this user from now on; with another uid than 0 root's power over files is off too."""
+    if uid:
+        _libc.setfsgid(gid)
+        _libc.setfsuid(uid)
+    else:
+        _libc.setfsuid(uid)
+        _libc.setfsgid(gid)

@@ -1,0 +1,180 @@
+"""The parent's half of a spawn: lock, control group, files and FIFOs, then the fork.
+
+Decides whether the run may begin at all (never beside an older copy) and what its descriptors are; what the child
+does is in `spawn`. An error on the way gives back all that was taken and becomes a `failed` report.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+import files
+import paths
+import records
+import sentences
+import spawn
+import streams
+from runs import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from house import House
+
+_RESERVE = 16  # descriptors that no spawn takes: for output files, a new core, the work of killing
+
+
+class Launch:
+    """Carry one spawn order out; `stage` names what it is doing."""
+
+    def __init__(self, house: House, order: dict[str, Any]) -> None:
+        assert house.places is not None
+        self.house = house
+        self.places = house.places
+        self.order = order
+        self.key: str = order["key"]
+        self.run: int = order["run"]
+        self.stage = "lock"
+        self.what = ""
+        self.setup = spawn.Setup(order, house.heritage, null=house.null, spared=house.spared)
+        self.lock_path = self.places.lock_of(self.key)
+        self._close: list[int] = []
+        self._streams: dict[str, streams.Stream] = {}
+        self._locked = False
+
+    def begin(self) -> None:
+        """Start the run, or tell why not."""
+        try:
+            self._prepare()
+            self._fork()
+        except OSError as error:
+            self._undo()
+            message = self.what or sentences.sentence(self.stage, error.errno or errno.EIO, error.strerror or "")
+            self.house.tell_failed(self.key, self.run, self.stage, error.errno or errno.EIO, message)
+        except BaseException:
+            self._undo()
+            raise
+        finally:
+            for fd in self._close:
+                os.close(fd)
+
+    def _hold(self, fd: int) -> int:
+        self._close.append(fd)
+        return fd
+
+    def _prepare(self) -> None:
+        self._take_lock()
+        if self.house.groves is not None:
+            self.setup.leaf = self.house.groves.plant(f"{paths.encode(self.key)}.{self.run}")
+        self.setup.record = records.tail(self.order, self.setup.heritage.boot, self.setup.leaf)
+        out = self.order.get("out") or {"kind": "null"}
+        err = self.order.get("err") or {"kind": "null"}
+        self.setup.out = self._output("stdout", "out", out, 1)
+        self.setup.err = self.setup.out if err.get("kind") == "out" else self._output("stderr", "err", err, 2)
+        self.stage = "fifo"
+        read, write = os.pipe2(os.O_CLOEXEC)
+        self._close += [read, write]
+        self.setup.status = write
+
+    # -- the lock -----------------------------------------------------------------------------------------------
+
+    def _take_lock(self) -> None:
+        fd = self._open_lock()
+        if fd >= self.house.nofile - _RESERVE:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = False
+        except BlockingIOError:
+            held = True
+        record = records.read(fd)
+        if record is not None and record.alive(self.house.heritage.boot):
+            self.what = f"an older copy still runs: pid {record.pid}, run {record.run}"
+            raise OSError(errno.EEXIST, "")
+        if held:
+            fd = self._set_aside(record.run if record is not None else 0)
+        self._locked = True
+        os.ftruncate(fd, 0)
+        self.setup.lock = fd
+
+    def _open_lock(self) -> int:
+        return self._hold(os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+    def _set_aside(self, run: int) -> int:
+        """Descendants of an older run hold the lock, its leader is gone: they keep theirs under another name."""
+        aside = self.places.old_lock_of(self.key, run)
+        os.rename(self.lock_path, aside)
+        older = self.house.runs.get((self.key, run))
+        if older is not None:
+            older.lock = aside
+        fd = self._open_lock()
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+
+    # -- outputs ------------------------------------------------------------------------------------------------
+
+    def _output(self, stage: str, name: str, spec: dict[str, Any], ours: int) -> int:
+        self.stage = stage
+        kind = spec.get("kind")
+        if kind == "null":
+            return self.house.null
+        if kind == "inherit":
+            return ours
+        if kind != "file":
+            self.what = f"an output of the kind {kind!r} is not known"
+            raise OSError(errno.EINVAL, "")
+        try:
+            return self._file(name, spec)
+        except OSError as error:
+            if self.stage == stage:
+                self.what = files.explain(error, spec["path"], managed=self.places.owns(spec["path"]))
+            raise
+
+    def _file(self, name: str, spec: dict[str, Any]) -> int:
+        path = spec["path"]
+        if path == "/dev/null":
+            return self.house.null
+        descriptor = files.special(path, self.house.inherited)
+        if descriptor is not None:
+            return descriptor
+        if spec.get("direct"):
+            return self._hold(self.house.sinks.open_direct(spec))
+        sink = self.house.sinks.attach(spec)
+        self.stage = "fifo"
+        fifo = self.places.fifo_of(self.key, name)
+        try:
+            ours, theirs = streams.make_fifo(fifo, self.order.get("uid"))
+        except OSError:
+            self.house.sinks.detach(sink)
+            raise
+        self._hold(theirs)
+        tag = spec.get("tag") or self.key
+        self._streams[name] = streams.Stream(self.house.loop, self.house.sinks, sink, tag, fifo, ours)
+        return theirs
+
+    # -- the fork -----------------------------------------------------------------------------------------------
+
+    def _fork(self) -> None:
+        self.stage = "fork"
+        read = self._close[-2]
+        pid = os.fork()
+        if pid == 0:
+            spawn.become(self.setup)
+        run = Run(self.house, self.order, pid, read)
+        self._close.remove(read)
+        run.leaf = self.setup.leaf
+        run.lock = self.lock_path
+        run.streams = self._streams
+        self.house.add(run)
+        run.begin()
+
+    def _undo(self) -> None:
+        for stream in self._streams.values():
+            stream.close()
+        if self.setup.leaf is not None:
+            os.rmdir(self.setup.leaf)
+        if self._locked:
+            self.house.unlock(self.lock_path)

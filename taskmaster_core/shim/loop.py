@@ -1,0 +1,149 @@
+"""The one loop: descriptors, timers, and the order in which a turn serves them.
+
+Decides who comes first (the wire and the signals, then exits, then output) and how long to sleep; an error of a
+handler is told to `complain` and never leaves the loop. Everything else in the shim is called from here.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Handler = Callable[[int], None]
+
+WIRE, EXITS = 0, 1
+"""Ranks within a turn."""
+STREAMS_A_TURN = 16
+"""How many streams are pumped before the wire is looked at again: bounds a turn to some 16 MiB."""
+
+
+class Timer:
+    """Hold one deadline."""
+
+    __slots__ = ("action", "at")
+
+    def __init__(self, at: float, action: Callable[[], None]) -> None:
+        self.at = at
+        self.action: Callable[[], None] | None = action
+
+    def cancel(self) -> None:
+        """Make it never fire."""
+        self.action = None
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.at < other.at
+
+
+class _Entry:
+    __slots__ = ("handler", "rank")
+
+    def __init__(self, handler: Handler, rank: int) -> None:
+        self.handler: Handler | None = handler
+        self.rank = rank
+
+
+class Loop:
+    """Wait in one system call; CLOCK_MONOTONIC, which is the clock epoll sleeps by."""
+
+    def __init__(self, complain: Callable[[BaseException], None]) -> None:
+        self._complain = complain
+        self._epoll = select.epoll()
+        self._streams = select.epoll()  # in an epoll of its own: a thousand busy streams cannot hide the wire
+        self._epoll.register(self._streams.fileno(), select.EPOLLIN)
+        self._entries: dict[int, _Entry] = {}
+        self._timers: list[Timer] = []
+
+    def watch(self, fd: int, handler: Handler, rank: int = EXITS, mask: int = select.EPOLLIN) -> None:
+        """Call the handler with the mask whenever the descriptor is ready."""
+        self._epoll.register(fd, mask)
+        self._entries[fd] = _Entry(handler, rank)
+
+    def change(self, fd: int, mask: int) -> None:
+        """Wait for something else from now on."""
+        self._epoll.modify(fd, mask)
+
+    def watch_stream(self, fd: int, handler: Handler) -> None:
+        """Call the handler when output is there, a bounded number of streams a turn."""
+        self._streams.register(fd, select.EPOLLIN)
+        self._entries[fd] = _Entry(handler, EXITS)
+
+    def forget_stream(self, fd: int) -> None:
+        """Stop waiting for output of this descriptor; it is still open."""
+        self._drop(fd)
+        self._streams.unregister(fd)
+
+    def forget(self, fd: int) -> None:
+        """Stop waiting for this descriptor; it is still open."""
+        self._drop(fd)
+        self._epoll.unregister(fd)
+
+    def _drop(self, fd: int) -> None:
+        # an event of this turn for the old owner must not reach a new one that got the same number
+        self._entries.pop(fd).handler = None
+
+    def after(self, delay: float, action: Callable[[], None]) -> Timer:
+        """Call the action once, `delay` seconds from now."""
+        timer = Timer(time.monotonic() + delay, action)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def turn(self) -> None:
+        """Sleep until something is due, and serve it."""
+        events = self._epoll.poll(self._timeout())
+        entries = self._entries
+        streams = self._streams.fileno()
+        pump = False
+        ready = []
+        for fd, mask in events:
+            if fd == streams:
+                pump = True
+            elif fd in entries:
+                ready.append((entries[fd], mask))
+        if len(ready) > 1:
+            ready.sort(key=_rank)
+        for entry, mask in ready:
+            self._serve(entry, mask)
+        self._fire()
+        if pump:
+            self._pump()
+
+    def _pump(self) -> None:
+        events = self._streams.poll(0, STREAMS_A_TURN)
+        ready = [(self._entries[fd], mask) for fd, mask in events if fd in self._entries]
+        for entry, mask in ready:
+            self._serve(entry, mask)
+
+    def _serve(self, entry: _Entry, mask: int) -> None:
+        if entry.handler is None:
+            return
+        try:
+            entry.handler(mask)
+        except Exception as error:  # the edge of the loop: an error becomes a report
+            self._complain(error)
+
+    def _timeout(self) -> float:
+        while self._timers and self._timers[0].action is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return -1
+        return max(0.0, self._timers[0].at - time.monotonic())
+
+    def _fire(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0].at <= now:
+            action = heapq.heappop(self._timers).action
+            if action is None:
+                continue
+            try:
+                action()
+            except Exception as error:  # the edge of the loop: an error becomes a report
+                self._complain(error)
+
+
+def _rank(pair: tuple[_Entry, int]) -> int:
+    return pair[0].rank

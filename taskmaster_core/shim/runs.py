@@ -1,0 +1,317 @@
+"""A run: one incarnation of a process, from its fork until nobody of its tree is left.
+
+Decides when an exit may be told, what of a tree is killed when, and what is kept until then; which run is wanted or
+unwanted is for the core, or without one for `shutdown`. The orders and the loop call it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import cgroups
+import records
+import tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from house import House
+    from loop import Timer
+    from streams import Stream
+
+_PATIENCE = 10.0  # seconds after SIGKILL until a process counts as unkillable
+_REPEAT = 60.0  # seconds between two words that it still is
+_NAMED = 50  # processes named in one report at most
+_NO_CONT = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT})
+
+
+def boottime() -> float:
+    """Return the seconds of CLOCK_BOOTTIME, the clock of all decisions."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Run:
+    """Hold one run; `house` is what all runs share."""
+
+    def __init__(self, house: House, order: dict[str, Any], pid: int, status: int) -> None:
+        self.house = house
+        self.key: str = order["key"]
+        self.run: int = order["run"]
+        self.pid = pid
+        self.stop: list[list[float]] = order.get("stop") or [[signal.SIGTERM, 10.0]]
+        self.killgroup: bool = order.get("killgroup", True)
+        self.nice: int = order.get("nice") or 0
+        self.at, self.wall = boottime(), time.time()
+        self.leaf: str | None = None
+        self.lock = ""
+        self.tags = [tag.encode("utf-8", "surrogateescape") for tag in records.tags(order.get("env") or {})]
+        self.streams: dict[str, Stream] = {}
+        self.stopping = False
+        self._killing = False
+        self._leader_only = False  # the rest of the tree is left alone
+        self._pidfd = os.pidfd_open(pid)
+        self._status = status
+        self._end: dict[str, Any] | None = None  # how the leader ended
+        self._told: dict[str, Any] | None = None
+        self._swept: dict[int, str] = {}
+        self._deferred: list[tuple[int, bool, bool]] = []
+        self._waiting_on = -1
+        self._patience: Timer | None = None
+        self._steps: list[list[float]] | None = None
+
+    # -- birth --------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Wait for the outcome of the exec, for the end of the leader, and for output."""
+        self.house.loop.watch(self._status, self._settled)
+        self.house.loop.watch(self._pidfd, self._ended)
+        for stream in self.streams.values():
+            stream.begin()
+
+    @property
+    def unborn(self) -> bool:
+        """Tell whether the child is still setting itself up."""
+        return self._status >= 0
+
+    def _settled(self, _: int = 0) -> None:
+        report = os.read(self._status, 4096)
+        self.house.loop.forget(self._status)
+        os.close(self._status)
+        self._status = -1
+        if report:
+            self._failed(report)
+            return
+        self._tell({"t": "spawned", "pid": self.pid}, at=self.at, wall=self.wall)
+        deferred, self._deferred = self._deferred, []
+        for signum, group, stopping in deferred:
+            self.signal(signum, group=group, stopping=stopping)
+
+    def _failed(self, report: bytes) -> None:
+        stage, code, message = report.decode("utf-8", "surrogateescape").split("\0", 2)
+        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # it is on its last instruction; should somebody stop it
+        self.house.loop.forget(self._pidfd)
+        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        os.close(self._pidfd)
+        self._release()
+        self.house.tell_failed(self.key, self.run, stage, int(code), message)
+
+    def _tell(self, report: dict[str, Any], *, at: float, wall: float) -> None:
+        report.update(key=self.key, run=self.run, at=at, wall=wall)
+        self.house.answer(self.key, self.run, report)
+
+    # -- orders -------------------------------------------------------------------------------------------------
+
+    def signal(self, signum: int, *, group: bool, stopping: bool) -> None:
+        """Send a signal to the leader or its group; before the exec it is kept, so that the job gets it."""
+        self.stopping = self.stopping or stopping
+        if self.unborn:
+            self._deferred.append((signum, group, stopping))
+            return
+        self._send(signum, group)
+        if stopping and signum not in _NO_CONT:
+            self._send(signal.SIGCONT, group)  # a stopped process would never see the signal
+        if stopping and self._end is not None:
+            self.look()
+
+    def _send(self, signum: int, group: bool) -> None:
+        try:
+            if group:
+                os.killpg(self.pid, signum)  # the leader is not reaped: nobody else can have this number
+            elif self._end is None:
+                signal.pidfd_send_signal(self._pidfd, signum)
+        except ProcessLookupError:
+            pass  # it ended at this moment; its exit is on the way
+
+    def kill(self, *, whole: bool) -> None:
+        """Send SIGKILL to the tree or to the leader alone."""
+        self.stopping = True
+        if not whole:
+            self._leader_only = True
+            self._send(signal.SIGKILL, group=False)
+        else:
+            self._leader_only = False
+            self._killing = True
+            self._kill_tree()
+        if self._patience is None:
+            self._patience = self.house.loop.after(_PATIENCE, self._lose_patience)
+        if self._end is not None:
+            self.look()
+
+    def wind_down(self) -> None:
+        """Stop by the recipe, without a core."""
+        if self._steps is None:
+            self._steps = list(self.stop)
+            self._next_step()
+
+    def _next_step(self) -> None:
+        if self._steps is None or self.finished:
+            return
+        if not self._steps:
+            self.kill(whole=self.killgroup)
+            return
+        signum, delay = self._steps.pop(0)
+        self.house.loop.after(delay, self._next_step)
+        self.signal(int(signum), group=self.killgroup, stopping=True)
+
+    def renice(self, nice: int) -> None:
+        """Change the niceness of the leader's group."""
+        os.setpriority(os.PRIO_PGRP, self.pid, nice)
+        self.nice = nice
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether nothing of it is left."""
+        return (self.key, self.run) not in self.house.runs
+
+    @property
+    def told(self) -> bool:
+        """Tell whether its end was told already and only descendants are left."""
+        return self._told is not None
+
+    @property
+    def left_alone(self) -> bool:
+        """Tell whether what is left of it is to be left: the leader is gone and the rest is not ours to kill."""
+        return self._end is not None and not self._killing and not self.killgroup
+
+    def _ended(self, _: int) -> None:
+        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if result is None:
+            return
+        if self.unborn:
+            self._settled()  # "spawned" or "failed" comes before the end
+            if self.finished:
+                return
+        self.house.loop.forget(self._pidfd)
+        os.close(self._pidfd)  # the zombie keeps the number from being used again
+        self._pidfd = -1
+        code = result.si_code == os.CLD_EXITED
+        self._end = {
+            "code" if code else "signal": result.si_status,
+            "core": result.si_code == os.CLD_DUMPED,
+            "at": boottime(),
+            "wall": time.time(),
+        }
+        for stream in self.streams.values():
+            stream.drain()
+        self.look()
+
+    def members(self) -> list[tree.Member]:
+        """Return the living processes of the tree but the leader."""
+        if self.leaf is not None:
+            found = [tree.look(pid) for pid in cgroups.pids(self.leaf) if pid not in (0, self.pid)]
+            return [each for each in found if each is not None and not each.dead]
+        roots = tree.children(self.pid) if self._end is None else []
+        roots += tree.strangers_of(self.pid, self.tags, self.house.strangers())
+        return [each for each in tree.below(roots) if not each.dead and each.pid != self.pid]
+
+    def look(self) -> None:
+        """The leader has ended: decide by what is left of its tree."""
+        self._stop_waiting()
+        members = self.members()
+        if not members:
+            self._finish()
+        elif self._spares():
+            self._linger(members)
+        elif self._killing or not any(each.pgrp == self.pid for each in members):
+            self._kill_tree()  # what has left the group is not waited for
+            self._wait_on(members)
+            if self._patience is None:
+                self._patience = self.house.loop.after(_PATIENCE, self._lose_patience)
+        else:
+            self._wait_on(members, self.pid)
+
+    def _spares(self) -> bool:
+        if self._killing:
+            return False
+        return not self.stopping or self._leader_only or not self.killgroup
+
+    def _linger(self, members: list[tree.Member]) -> None:
+        if self._told is None:
+            self._tell_end(members)
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
+        self._wait_on(members)
+
+    def _wait_on(self, members: list[tree.Member], group: int | None = None) -> None:
+        """Look again when one of them has ended; one descriptor is enough, for then the others are looked at too."""
+        for each in members:
+            if group is not None and each.pgrp != group:
+                continue
+            try:
+                self._waiting_on = os.pidfd_open(each.pid)
+            except ProcessLookupError:
+                continue
+            except OSError:
+                break
+            self.house.loop.watch(self._waiting_on, lambda _: self.look())
+            return
+        self.house.loop.after(0.02, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._waiting_on < 0 and not self.finished:
+            self.look()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting_on >= 0:
+            self.house.loop.forget(self._waiting_on)
+            os.close(self._waiting_on)
+            self._waiting_on = -1
+
+    def _kill_tree(self) -> None:
+        if self.leaf is not None:
+            hit = self.members()
+            if cgroups.kill(self.leaf):
+                self._note_swept(hit)
+                return
+        if self._end is None:
+            self._send(signal.SIGSTOP, group=True)
+        self._note_swept(tree.stop_and_kill(self.members))
+        self._send(signal.SIGKILL, group=True)
+
+    def _note_swept(self, hit: list[tree.Member]) -> None:
+        for each in hit:
+            if each.pgrp != self.pid and len(self._swept) < _NAMED:
+                self._swept[each.pid] = each.comm
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if self.finished:
+            return
+        pids = [each.pid for each in self.members()]
+        if self._end is None:
+            pids.insert(0, self.pid)
+        self.house.tell({"t": "unkillable", "key": self.key, "run": self.run, "pids": pids[:_NAMED]})
+        self._patience = self.house.loop.after(_REPEAT, self._lose_patience)
+        if self._killing:
+            self._kill_tree()
+
+    def _finish(self) -> None:
+        os.waitid(os.P_PID, self.pid, os.WEXITED)
+        self._release()
+        self._tell_end([])
+
+    def _release(self) -> None:
+        """Give back all that the run held."""
+        self.house.forget(self)
+        if self._patience is not None:
+            self._patience.cancel()
+        for stream in self.streams.values():
+            stream.finish()
+        if self.leaf is not None:
+            cgroups.clear(self.leaf)
+        self.house.unlock(self.lock)
+
+    def _tell_end(self, members: list[tree.Member]) -> None:
+        report: dict[str, Any] = {"t": "exited", "pid": self.pid, **(self._end or {})}
+        report["lingering"] = len(members)
+        report["swept"] = [[pid, comm] for pid, comm in self._swept.items()]
+        if members:
+            report["left"] = [[each.pid, each.comm] for each in members[:_NAMED]]
+        self._told = report
+        self._tell(report, at=report["at"], wall=report["wall"])

@@ -1,0 +1,460 @@
+"""Output files: appending, rotation by size, what happens when the disk is full or somebody moves the file.
+
+Decides where a byte of output goes, and when it cannot go anywhere whether it is dropped or waits. The streams hand
+in what the jobs wrote; nobody else writes to these files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+import files
+import kernel
+import parts
+import sentences
+from index import Index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from loop import Loop, Timer
+    from streams import Stream
+
+_LOOK_EVERY = 1.0  # seconds between two looks whether the path still names our file, while writing
+_RETRY_FIRST, _RETRY_LAST = 1.0, 5.0  # seconds between tries when writing fails
+_CALM = 10.0  # a spell that begins sooner after the last one waits longer for its end
+_ROTATE_AGAIN = 60.0  # seconds until a rotation that failed is tried again
+_SMALLEST = 1024  # bytes; a smaller maxsize would make a file of every few bytes and stop the loop
+_TELL_EVERY = 0.05  # seconds between two words that a watched file grew
+_UNLIMITED = 1 << 62
+
+
+class Spell:
+    """Hold a time in which output could not be written."""
+
+    __slots__ = ("bytes", "errno", "retry_at", "timer", "told")
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.errno = 0
+        self.retry_at = 0.0
+        self.told = False
+        self.timer: Timer | None = None
+
+
+class Sink:
+    """Append to one file for one or more streams."""
+
+    def __init__(self, path: str, sinks: Sinks) -> None:
+        self.path = path
+        self.real = path
+        self.sinks = sinks
+        self.users = 0
+        self.shared = False
+        self.splices = True
+        self.blocked: list[Stream] = []
+        self.spell: Spell | None = None
+        self.block = False
+        self._fd = -1
+        self._pos = 0
+        self._inode = 0
+        self._looked = 0.0
+        self._maxsize: int | None = None
+        self._keep = 0
+        self._uid: int | None = None
+        self._gid: int | None = None
+        self._index: Index | None = None
+        self._parts: parts.Parts | None = None
+        self._rotate_after = 0.0
+        self._retry = _RETRY_FIRST
+        self._spell_ended = 0.0
+
+    def configure(self, spec: dict[str, Any]) -> None:
+        """Take over what an order says about the file; the last word holds."""
+        maxsize = spec.get("maxsize")
+        self._maxsize = max(maxsize, _SMALLEST) if maxsize else None
+        self._keep = spec.get("keep") or 0
+        self.block = spec.get("full") == "block"
+        self._uid, self._gid = spec.get("uid"), spec.get("gid")
+        index = spec.get("index")
+        if index != (self._index.path if self._index else None):
+            self.close()
+            self._index = Index(index) if index else None
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the file at its end; raise OSError when that is not possible or not allowed."""
+        managed = self.sinks.owns(self.path)
+        if managed:
+            files.make_parents(self.path)
+        self.real = files.resolve(self.path)
+        fd = self.sinks.with_spare(lambda: files.open_output(self.real, uid=self._uid, gid=self._gid))
+        self.close()
+        self._fd = fd
+        entry = os.fstat(fd)
+        self._inode = entry.st_ino
+        self._pos = os.lseek(fd, 0, os.SEEK_END)
+        self._looked = time.monotonic()
+        self.sinks.opened(self)
+        self._attach_index()
+
+    def _attach_index(self) -> None:
+        if self._index is not None:
+            try:
+                self._index.attach(self._pos)
+            except OSError:
+                self._index.close()  # output matters more than its times
+
+    def close(self) -> None:
+        """Give the descriptors back; the next write opens the file again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self.sinks.closed(self)
+        if self._index is not None:
+            self._index.close()
+
+    def reopen(self) -> None:
+        """Close and open the file: somebody moved it away."""
+        self.close()
+        try:
+            self.open()
+        except OSError as error:
+            self._fail(error)
+
+    def _sync(self, now: float) -> None:
+        """See to it that we stand at the end of the file that the path names (deleted, truncated, moved)."""
+        if self._fd < 0:
+            self.open()
+            return
+        self.sinks.used(self)
+        entry = os.fstat(self._fd)
+        if entry.st_nlink == 0:
+            self.open()
+            return
+        if entry.st_size != self._pos:
+            if entry.st_size == 0 and self._index is not None:
+                self._index.reset()
+            self._pos = os.lseek(self._fd, 0, os.SEEK_END)
+        if now - self._looked >= _LOOK_EVERY:
+            self._looked = now
+            self._follow_path()
+
+    def _follow_path(self) -> None:
+        if self._named() != self._inode:
+            try:
+                self.open()
+            except OSError:
+                pass  # the file we have still has a name somewhere: better there than nowhere
+
+    def _named(self) -> int:
+        try:
+            return os.stat(self.real, follow_symlinks=False).st_ino
+        except OSError:
+            return 0
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Tell whether a write may be tried now; ends a spell of losses when it can."""
+        now = time.monotonic()
+        if self.spell is not None and now < self.spell.retry_at:
+            return False
+        try:
+            self._sync(now)
+            if self.spell is not None:
+                self._end_spell(self.spell)
+        except OSError as error:
+            self._fail(error)
+            return False
+        return True
+
+    @property
+    def size(self) -> int:
+        """Return the size of the file as far as we know."""
+        return self._pos
+
+    def room(self) -> int:
+        """Return how many bytes fit before the next rotation."""
+        if self._maxsize is None or time.monotonic() < self._rotate_after:
+            return _UNLIMITED
+        return max(0, self._maxsize - self._pos)
+
+    def splice(self, fifo: int, count: int, tag: str) -> int:
+        """Move bytes from a FIFO without touching them; 0 is its end. BlockingIOError: nothing there.
+
+        Returns -1 when writing failed: the bytes are still in the FIFO.
+        """
+        try:
+            moved = os.splice(fifo, self._fd, count)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                self.splices = False
+            else:
+                self._fail(error)
+            return -1
+        if moved:
+            self._account(moved, tag)
+        return moved
+
+    def put(self, data: bytes, tag: str) -> int:
+        """Append bytes, rotating on the way; return how many are done with (written, or lost and counted)."""
+        done = 0
+        while done < len(data):
+            if not self.ready():
+                if self.block:
+                    return done
+                self.lose(len(data) - done)
+                return len(data)
+            size = self._cut(data, done)
+            if size == 0:
+                self._rotate()
+                continue
+            try:
+                written = os.write(self._fd, data[done : done + size])
+            except OSError as error:
+                self._fail(error)
+                continue
+            self._account(written, tag)
+            done += written
+        return done
+
+    def _cut(self, data: bytes, start: int) -> int:
+        """Return how many bytes go into the present file: up to the last newline that fits, 0 to rotate first."""
+        left = len(data) - start
+        room = self.room()
+        if left <= room:
+            return left
+        lines = data.rfind(b"\n", start, start + room) + 1 - start
+        if lines > 0:
+            return lines
+        if room == 0 or (self._pos > 0 and self._at_line_start()):
+            return 0
+        return room  # a line longer than the file may be: it is split
+
+    def _at_line_start(self) -> bool:
+        if self._pos == 0:
+            return True
+        try:
+            return os.pread(self._fd, 1, self._pos - 1) == b"\n"
+        except OSError:
+            return False
+
+    def _account(self, count: int, tag: str) -> None:
+        offset = self._pos
+        self._pos += count
+        if self._index is not None and self._index.open:
+            try:
+                self._index.note(offset, count, tag)
+            except OSError:
+                self._index.close()  # tried again when the file is opened the next time
+        if self.path in self.sinks.watched:
+            self.sinks.grew(self.path, self._pos)
+
+    # -- rotation -----------------------------------------------------------------------------------------------
+
+    def _rotate(self) -> None:
+        if self._named() != self._inode:
+            self.reopen()
+            return
+        if self._parts is None:
+            self._parts = parts.Parts(self.real)
+        suffix = self._parts.next_suffix()
+        part = f"{self.real}.{suffix}"
+        try:
+            self._as_owner(lambda: os.rename(self.real, part))
+        except OSError as error:
+            self._rotate_after = time.monotonic() + _ROTATE_AGAIN
+            self.sinks.complain(f"cannot rotate {self.path}: {error.strerror}; it grows on")
+            return
+        self._parts.add(suffix)
+        self._rotate_index(suffix)
+        self.close()
+        self.sinks.tell({"t": "rotated", "path": self.path, "part": part})
+        self._prune(self._parts)
+
+    def _rotate_index(self, suffix: str) -> None:
+        if self._index is not None:
+            try:
+                self._index.rotate(suffix)
+            except OSError:
+                self._index.close()
+
+    def _prune(self, old: parts.Parts) -> None:
+        index = self._index.path if self._index is not None else None
+        self._as_owner(lambda: old.prune(self._keep, index))
+
+    def _as_owner(self, action: Callable[[], None]) -> None:
+        if self._uid in (None, os.geteuid()):
+            action()
+            return
+        kernel.set_file_ids(self._uid or 0, self._gid or 0)
+        try:
+            action()
+        finally:
+            kernel.set_file_ids(os.geteuid(), os.getegid())
+
+    # -- losses -------------------------------------------------------------------------------------------------
+
+    def _fail(self, error: OSError) -> None:
+        now = time.monotonic()
+        if self.spell is None:
+            calm = now - self._spell_ended > _CALM
+            self._retry = _RETRY_FIRST if calm else min(self._retry * 2, _RETRY_LAST)
+            self.spell = Spell()
+        spell = self.spell
+        spell.errno = error.errno or errno.EIO
+        spell.retry_at = now + self._retry
+        if spell.timer is not None:
+            spell.timer.cancel()
+        spell.timer = self.sinks.loop.after(self._retry, self._try_again)
+        if self.block:
+            self._tell_loss(spell)
+
+    def lose(self, count: int) -> None:
+        """Count bytes that could not be kept."""
+        spell = self.spell
+        if spell is not None and count:
+            spell.bytes += count
+            self._tell_loss(spell)
+
+    def _tell_loss(self, spell: Spell, over: bool = False) -> None:
+        if spell.told and not over:
+            return
+        spell.told = True
+        name = sentences.name_of(spell.errno)
+        self.sinks.tell({"t": "loss", "path": self.path, "bytes": spell.bytes, "errno": name, "over": over})
+
+    def _try_again(self) -> None:
+        if self.spell is not None:
+            self.spell.retry_at = 0.0
+        self.ready()
+
+    def _end_spell(self, spell: Spell) -> None:
+        """Say in the file how much is missing; raises OSError when even that cannot be written."""
+        if spell.bytes:
+            line = f"[taskmaster: {spell.bytes} bytes dropped, {sentences.name_of(spell.errno)}]\n".encode()
+            if not self._at_line_start():
+                line = b"\n" + line
+            written = os.write(self._fd, line)
+            self._account(written, "taskmaster")
+            if written < len(line):
+                raise OSError(errno.ENOSPC, "")
+        if spell.timer is not None:
+            spell.timer.cancel()
+        if spell.told:
+            self._tell_loss(spell, over=True)
+        self.spell = None
+        self._spell_ended = time.monotonic()
+        waiting, self.blocked = self.blocked, []
+        for stream in waiting:
+            self.sinks.loop.after(0, stream.resume)
+
+    def retire(self) -> None:
+        """Close for good: nobody writes here any more."""
+        if self.spell is not None and self.spell.timer is not None:
+            self.spell.timer.cancel()
+        self.close()
+
+
+class Sinks:
+    """Hold every output file in use; keep only so many of them open at a time."""
+
+    def __init__(self, loop: Loop, tell: Callable[[dict[str, Any]], None], complain: Callable[[str], None]) -> None:
+        self.loop = loop
+        self.tell = tell
+        self.complain = complain
+        self.limit = 256
+        self.owns: Callable[[str], bool] = lambda path: False
+        self.hint: Callable[[dict[str, Any]], None] = tell
+        self.watched: dict[str, float] = {}
+        self._due: dict[str, Timer] = {}
+        self._sinks: dict[str, Sink] = {}
+        self._open: dict[Sink, None] = {}  # least recently used first
+
+    def attach(self, spec: dict[str, Any]) -> Sink:
+        """Return the sink of a path for one more stream, open; raise OSError when it cannot be written."""
+        path = spec["path"]
+        sink = self._sinks.get(path) or Sink(path, self)
+        sink.configure(spec)
+        if sink.users == 0:
+            sink.open()
+            self._sinks[path] = sink
+        sink.users += 1
+        sink.shared = sink.shared or sink.users > 1
+        return sink
+
+    def detach(self, sink: Sink) -> None:
+        """Take one stream away; the last one closes the file."""
+        sink.users -= 1
+        if sink.users == 0:
+            sink.retire()
+            self._sinks.pop(sink.path, None)
+
+    def open_direct(self, spec: dict[str, Any]) -> int:
+        """Return a descriptor for appending that the job itself gets."""
+        if self.owns(spec["path"]):
+            files.make_parents(spec["path"])
+        return files.open_output(files.resolve(spec["path"]), uid=spec.get("uid"), gid=spec.get("gid"), append=True)
+
+    def reopen(self) -> None:
+        """Close and open every file in use."""
+        for sink in list(self._open):
+            sink.reopen()
+
+    def opened(self, sink: Sink) -> None:
+        """Note an open file; close the least recently used one beyond the limit."""
+        self._open[sink] = None
+        if len(self._open) > self.limit:
+            next(iter(self._open)).close()
+
+    def closed(self, sink: Sink) -> None:
+        """Note that a file was closed."""
+        self._open.pop(sink, None)
+
+    def used(self, sink: Sink) -> None:
+        """Note a use."""
+        if len(self._open) > 1:
+            self._open.pop(sink, None)
+            self._open[sink] = None
+
+    def with_spare(self, opening: Callable[[], int]) -> int:
+        """Open something; when there are no descriptors left, close the file used longest ago and try again."""
+        try:
+            return opening()
+        except OSError as error:
+            if error.errno != errno.EMFILE or not self._open:
+                raise
+        next(iter(self._open)).close()
+        return opening()
+
+    def watch(self, path: str, on: bool) -> None:
+        """Begin or end telling that a file grows."""
+        if on:
+            self.watched.setdefault(path, 0.0)
+        else:
+            self.watched.pop(path, None)
+
+    def grew(self, path: str, size: int) -> None:
+        """Tell that a watched file grew, at most every 50 ms."""
+        now = time.monotonic()
+        wait = self.watched[path] + _TELL_EVERY - now
+        if wait <= 0:
+            self.watched[path] = now
+            self.hint({"t": "grew", "path": path, "size": size})
+        elif path not in self._due:
+            self._due[path] = self.loop.after(wait, lambda: self._grew_late(path))
+
+    def _grew_late(self, path: str) -> None:
+        del self._due[path]
+        sink = self._sinks.get(path)
+        if path in self.watched and sink is not None:
+            self.watched[path] = 0.0
+            self.grew(path, sink.size)
