@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from taskmaster_core import boot, doctor, logops, machine, shimlink
+from taskmaster_core import boot, doctor, logops, shimlink
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
@@ -87,15 +87,15 @@ class Core:
     def _turn(self) -> None:
         """Wait for whatever comes first, take everything in, carry everything out."""
         runtime = self.runtime
-        events = self._poll.poll(self._timeout())
+        ready = dict(self._poll.poll(self._timeout()))
         runtime.timers.run(runtime.now())
-        self._started.wake.drain()
-        runtime.worker.deliver()
-        runtime.readers.deliver()
-        self._journal()
-        for fd, mask in events:
-            if fd == runtime.link.fileno():
-                self._hear(mask)
+        if self._started.wake.fd in ready:
+            self._started.wake.drain()
+            runtime.worker.deliver()
+            runtime.readers.deliver()
+            self._journal()
+        if runtime.link.fileno() in ready:
+            self._hear(ready[runtime.link.fileno()])
         now = runtime.now()
         due = runtime.supervisor.deadline
         if due is not None and due <= now:
@@ -106,7 +106,7 @@ class Core:
 
     def _timeout(self) -> float | None:
         """Return the seconds until something is due; None: sleep until something comes."""
-        if self._more:
+        if self._more or (self.runtime.server is not None and self.runtime.server.pending()):
             return 0.0
         candidates = (self.runtime.supervisor.deadline, self.runtime.timers.deadline)
         due = [each for each in candidates if each is not None]
@@ -150,7 +150,7 @@ class Core:
             self.take_in(self.runtime.link.receive())
 
     def take_in(self, reports: Sequence[dict[str, object]]) -> None:
-        """Feed reports to the policy; those with a number are acknowledged in the frame that carries what came of them."""
+        """Feed reports to the policy; numbered ones are acknowledged in the frame that carries what came of them."""
         newest = 0
         for report in reports:
             number = report.get("n")
@@ -211,7 +211,7 @@ class Core:
 
     def _reload(self, cause: Cause, *, by_save: bool = False) -> None:
         self.runtime.order({"t": "notify", "text": boot.reloading()})
-        self.reloader.ask(Wish(cause, lambda shown, error: self._reloaded(), by_save=by_save))
+        self.reloader.ask(Wish(cause, lambda *_: self._reloaded(), by_save=by_save))
 
     def _reloaded(self) -> None:
         self.runtime.order({"t": "notify", "text": "READY=1"})

@@ -30,7 +30,7 @@ class TaskmasterError(Exception):
     code = "error"
     status = ExitStatus.NOT_AS_ASKED
 
-    def __init__(self, message: str, help: str = "") -> None:  # the field's name on the wire
+    def __init__(self, message: str, help: str = "") -> None:  # noqa: A002  # the field's name on the wire
         super().__init__(message)
         self.message = message
         self.help = help
@@ -113,7 +113,7 @@ def _all(cls: type[TaskmasterError]) -> list[type[TaskmasterError]]:
     return [cls, *(each for sub in cls.__subclasses__() for each in _all(sub))]
 
 
-def from_code(code: str, message: str, help: str = "") -> TaskmasterError:
+def from_code(code: str, message: str, help: str = "") -> TaskmasterError:  # noqa: A002  # as above
     """Return the error that a reply's `code` names, a plain TaskmasterError for one we do not know."""
     known = {cls.code: cls for cls in _all(TaskmasterError)}
     return known.get(code, TaskmasterError)(message, help)

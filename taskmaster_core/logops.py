@@ -52,9 +52,10 @@ class LogOps:
     def grew(self, path: str, size: object) -> None:
         """Tell those who subscribed that a file grew."""
         server = self._runtime.server
-        for key, stream in self._watched.get(path, ()) if server is not None else ():
+        if server is None:
+            return
+        for key, stream in self._watched.get(path, ()):
             told = {"key": str(key), "stream": stream, "path": path, "size": size}
-            assert server is not None
             server.publish(f"{TOPIC}{key}", wire.encode(told))
 
     def rotated(self, path: str, part: str) -> None:
@@ -90,7 +91,7 @@ def _wall() -> float:
     return Runtime.now() + Runtime.wall_offset()
 
 
-# The operation ---------------------------------------------------------------------------------------------------------
+# Operation --------------------------------------------------------------------------------------------------------
 
 
 def logs(ops: Ops, asked: Asked) -> None:

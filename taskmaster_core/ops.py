@@ -33,7 +33,7 @@ class Ops:
         self.runtime = runtime
         self.reloader = reloader
         self.generations = generations
-        self.shut_down: Callable[[Cause, str], None] = lambda cause, why: None
+        self.shut_down: Callable[[Cause, str], None] = lambda *_: None
         self.seen: frozenset[str] = frozenset()
         """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
 

@@ -43,7 +43,7 @@ class Publisher:
         self._beat: Timer | None = None
 
     def fact(self, fact: Fact, wall: float) -> None:
-        """Number a fact; it is journalled by the next `flush` and published once that is done."""
+        """Give a fact its number; it is journalled by the next `flush` and published once that is done."""
         self.seq += 1
         event = Event(self.seq, self.boot, wall, fact.type, fact.key, fact.cause, fact.data)
         cause, data = wire.encode(event.cause).decode(), wire.encode(event.data).decode()

@@ -51,8 +51,8 @@ class Reloader:
         """What is wrong with the files as they are now; empty when the config in force is what they say."""
         self.texts: dict[str, bytes] = {}
         """The files' bytes as last applied."""
-        self.on_files: Callable[[Sequence[str]], None] = lambda files: None
-        self.say: Callable[[str], None] = lambda text: None
+        self.on_files: Callable[[Sequence[str]], None] = lambda *_: None
+        self.say: Callable[[str], None] = lambda *_: None
         """Called with a rendered problem, for stderr."""
 
     def ask(self, wish: Wish) -> None:

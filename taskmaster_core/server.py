@@ -119,6 +119,10 @@ class Server:
             self._receive(frames)
         return True
 
+    def pending(self) -> bool:
+        """Tell whether something waits; asked before sleeping, because sending may eat the descriptor's word of it."""
+        return any(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN for socket in (self._router, self._xpub))
+
     def _receive(self, frames: list[zmq.Frame]) -> None:
         peer = Peer(frames[0].bytes, len(frames) > 1 and not frames[1].bytes, _who(frames[-1]))
         body = frames[2:] if peer.delimiter else frames[1:]
