@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,7 @@ from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import PALETTE, columns
 from taskmaster_core.cli.pick import Picker
 from taskmaster_core.errors import ExitStatus, UsageError
-from taskmaster_core.logs.sanitize import clean_line
+from taskmaster_core.logs.sanitize import clean, clean_line
 from taskmaster_core.logs.when import parse_when
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ PAGE = 1 << 20
 
 LOOK = 1.0
 """Seconds after which a follower looks whether it is still wanted; nothing is asked of the core for it."""
+
+SOON = 0.1
+"""Seconds until the core is asked again for what it could not read yet."""
 
 
 class Line(NamedTuple):
@@ -86,6 +89,9 @@ class _Reader:
         self._selectors = selectors
         self._args = args
         self._cursor: Any = None
+        self._told: set[str] = set()
+        self.held = False
+        """Whether something new is there that could not be read yet: ask again soon."""
 
     def news(self) -> Iterator[Line]:
         """Yield what there is and was not yielded before."""
@@ -94,7 +100,15 @@ class _Reader:
             args = self._args if self._cursor is None else {**self._args, "cursor": self._cursor}
             answer, raw = self._call.ask_raw("logs", self._selectors, limit=PAGE, **args)
             self._cursor, more = answer["cursor"], answer["more"]
+            self.held = answer.get("held", False)
+            self._warn(answer.get("problems", ()))
             yield from _cut_up(answer["lines"], raw)
+
+    def _warn(self, problems: Iterable[str]) -> None:
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                self._call.out.complain(clean(problem))
 
 
 def _cut_up(rows: list[list[Any]], raw: bytes) -> Iterator[Line]:
@@ -182,7 +196,7 @@ def follow(
             for line in reader.news():
                 printer.show(line)
             printer.flush()
-            while not ears.wait() and alive():
+            while not ears.wait(SOON if reader.held else LOOK) and alive() and not reader.held:
                 pass
 
 
@@ -201,10 +215,10 @@ class _Ears:
         self._beats = 0
         self._grew = False
 
-    def wait(self) -> bool:
-        """Tell whether there may be more to read, after at most LOOK seconds."""
+    def wait(self, seconds: float) -> bool:
+        """Tell whether there may be more to read, after at most so many seconds."""
         self._grew = False
-        message = self._heard.receive(LOOK)
+        message = self._heard.receive(seconds)
         if message is not None:
             self._take(message)
             self._heard.drain(self._take)

@@ -34,7 +34,7 @@ LOOKS = {
 FAILED = frozenset({"fatal", "backoff", "unhealthy"})
 
 HEAD = ("NAME", "STATE", "PID", "UPTIME", "RESTARTS", "")
-_RIGHT = (2, 3, 4)
+RIGHT = (2, 3, 4)
 _CLEAR = "\x1b[H\x1b[J"
 
 
@@ -72,7 +72,7 @@ def _print_table(call: Call, jobs: list[Document]) -> None:
     now = time.time()
     rows = [row for job in jobs for row in _rows(call.out, job, now, procs=call.options.procs or call.options.failed)]
     if rows:
-        call.out.table(HEAD, rows, right=_RIGHT)
+        call.out.table(HEAD, rows, right=RIGHT)
     else:
         call.out.hint("nothing has failed" if call.options.failed else "no jobs; add one: taskmaster add NAME -- CMD")
 
@@ -80,7 +80,8 @@ def _print_table(call: Call, jobs: list[Document]) -> None:
 def banner(out: Out, core: Document) -> None:
     """Say on stderr what is wrong with the core itself: its config, its journal."""
     for problem in core.get("config_problems", []):
-        out.complain(f"{out.paint('config:', 'bad', out.stderr)} {clean(problem_line(problem))}")
+        style = "busy" if isinstance(problem, dict) and problem.get("severity") == "warning" else "bad"
+        out.complain(f"{out.paint('config:', style, out.stderr)} {clean(problem_line(problem))}")
     for trouble in core.get("troubles", []):
         out.complain(f"{out.paint('trouble:', 'bad', out.stderr)} {clean(str(trouble))}")
     if core.get("stopping"):
@@ -99,13 +100,14 @@ def problem_line(problem: Any) -> str:
 def _rows(out: Out, job: Document, now: float, *, procs: bool) -> list[list[str]]:
     processes = job["processes"]
     if procs:
-        return [_process_row(out, process["key"], process, now) for process in processes]
+        return [process_row(out, process["key"], process, now) for process in processes]
     if len(processes) == 1:
-        return [_process_row(out, job["name"], processes[0], now)]
+        return [process_row(out, job["name"], processes[0], now)]
     return [_job_row(out, job, now)]
 
 
-def _process_row(out: Out, name: str, process: Document, now: float) -> list[str]:
+def process_row(out: Out, name: str, process: Document, now: float) -> list[str]:
+    """Return the line of one process."""
     state = shown_state(process)
     pid = str(process["pid"]) if process.get("pid") else "-"
     return [

@@ -1,0 +1,113 @@
+"""Tell everything about a job, and why a process is in the state it is in.
+
+It decides only how the core's answer is laid out.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from taskmaster_core.cli.call import Call
+from taskmaster_core.cli.logs import stamp
+from taskmaster_core.cli.out import Out
+from taskmaster_core.cli.status import HEAD, RIGHT, process_row, shown_state, state_cell
+from taskmaster_core.errors import ExitStatus
+from taskmaster_core.logs.sanitize import clean
+
+Document = dict[str, Any]
+
+
+def show(call: Call) -> int:
+    """Print all there is to know about what is selected."""
+    answer = call.ask("show")
+    if call.options.json:
+        call.out.data(answer)
+        return ExitStatus.DONE
+    for number, entry in enumerate(answer["jobs"]):
+        if number:
+            call.out.say()
+        _show_job(call.out, entry)
+    return ExitStatus.DONE
+
+
+def _show_job(out: Out, entry: Document) -> None:
+    job = entry.get("job", entry)
+    out.say(f"{out.paint(clean(job['name']), 'name')}  {_painted_state(out, job['state'])}")
+    for key, value in job["spec"].items():
+        if key != "name" and value not in (None, "", [], {}):
+            _pair(out, key, _spelt(value))
+    _pair(out, "environment", ", ".join(entry.get("env", [])))
+    for intent in entry.get("intents", []):
+        _pair(out, "by hand", _spelt(intent))
+    if job["processes"]:
+        out.say()
+        now = time.time()
+        out.table(HEAD, [process_row(out, each["key"], each, now) for each in job["processes"]], right=RIGHT)
+        out.say()
+    for process in job["processes"]:
+        _show_process(out, process, entry.get("paths", {}).get(process["key"], {}))
+
+
+def _painted_state(out: Out, state: str) -> str:
+    cell = state_cell(out, state, state)
+    return out.paint(cell, cell.style)
+
+
+def _show_process(out: Out, process: Document, paths: Document) -> None:
+    out.say(out.paint(clean(process["key"]), "name"))
+    facts = {
+        "goal": process["goal"],
+        "run": f"{process['run']} of generation {process['generation']}",
+        "started": stamp(process["started_at"]) if process.get("started_at") else "",
+        "reason": process.get("reason", ""),
+        "last end": ended(process.get("exit") or {}),
+        "tries": str(process["tries"]) if process.get("tries") else "",
+        "lingering": str(process["lingering"]) if process.get("lingering") else "",
+        "stdout": paths.get("out", ""),
+        "stderr": paths.get("err", ""),
+    }
+    for name, value in facts.items():
+        _pair(out, name, value)
+
+
+def ended(exit_: Document) -> str:
+    """Say how a run ended, "" when it did not."""
+    error = exit_.get("error") or (exit_ if exit_.get("stage") else None)
+    if error:
+        return error.get("message") or f"{error.get('stage')}: {error.get('errno')}"
+    if exit_.get("signal"):
+        return f"killed by {exit_['signal']}"
+    return f"exit code {exit_['code']}" if exit_.get("code") is not None else ""
+
+
+def _pair(out: Out, name: str, value: str) -> None:
+    if value:
+        out.say(f"  {out.paint(f'{clean(name):<13}', 'dim')} {clean(value)}")
+
+
+def _spelt(value: Any) -> str:
+    """Return a value of a spec as a person would write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_spelt(each)}" for key, each in value.items() if each is not None)
+    if isinstance(value, list):
+        return " ".join(_spelt(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def why(call: Call) -> int:
+    """Print the reason chain of each process's state, and what happens next."""
+    answer = call.ask("why")
+    if call.options.json:
+        call.out.data(answer)
+        return ExitStatus.DONE
+    out = call.out
+    for process in answer["processes"]:
+        state = shown_state(process)
+        out.say(f"{out.paint(clean(process['key']), 'name')}  {_painted_state(out, state)}")
+        for sentence in process["chain"]:
+            out.say(f"  {'because' if sentence is not process['chain'][0] else '       '} {clean(sentence)}")
+        out.say(f"  {out.paint('next:', 'head')}   {clean(process['next'])}")
+    return ExitStatus.DONE
