@@ -73,6 +73,12 @@ class Orders:
 
     def _open(self, order: Order) -> None:
         now = self._opening
+        if "statedir" not in order:  # a core asks whether one before it has opened already, and where
+            if self.opened:
+                self._hello()
+            else:
+                self._refuse("nothing is open", "", 0)
+            return
         if now is None:
             self._opening = now = Opening(self.house, order, use_cgroups=self._use_cgroups)
             now.done = self._hello
@@ -94,6 +100,8 @@ class Orders:
         self.opened = self.opened or self.core.wall()
         hello = {"t": "hello", "v": VERSION, "shim_pid": os.getpid(), "boot": self.house.heritage.boot}
         hello.update(opened=self.opened, first=not self.core.was_ready, memos=self.memos, next=self.core.ledger.next)
+        if self.house.places is not None:
+            hello.update(statedir=self.house.places.statedir, rundir=self.house.places.rundir)
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]
         self.core.greet(hello)
 
