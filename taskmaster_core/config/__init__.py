@@ -10,23 +10,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from taskmaster_core.config import edit as edit
+    from taskmaster_core.config.discovery import Discovery as Discovery
+    from taskmaster_core.config.discovery import discover as discover
     from taskmaster_core.config.files import Loaded as Loaded
     from taskmaster_core.config.files import load as load
     from taskmaster_core.config.files import parse as parse
     from taskmaster_core.config.files import shrunk as shrunk
+    from taskmaster_core.config.fixes import fix as fix
+    from taskmaster_core.config.problems import Place as Place
     from taskmaster_core.config.problems import Problem as Problem
     from taskmaster_core.config.problems import render as render
     from taskmaster_core.config.problems import summary as summary
     from taskmaster_core.config.problems import to_github as to_github
     from taskmaster_core.config.problems import to_json as to_json
+    from taskmaster_core.config.reference import schema as schema
 
 _HOMES = {
+    "Discovery": "discovery", "discover": "discovery",
     "Loaded": "files", "load": "files", "parse": "files", "shrunk": "files",
-    "Problem": "problems", "render": "problems", "summary": "problems", "to_json": "problems", "to_github": "problems",
+    "fix": "fixes",
+    "Place": "problems", "Problem": "problems", "render": "problems", "summary": "problems", "to_github": "problems", "to_json": "problems",
+    "schema": "reference",
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
+    if name == "edit":
+        return import_module(f"{__name__}.edit")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

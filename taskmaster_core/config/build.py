@@ -36,7 +36,7 @@ class Builder:
 
     def __init__(self, task: Layer, defaults: Sequence[Layer], envs: Sequence[EnvLayer], world: World) -> None:
         self.task = task
-        self.name = cast(Task, task.keys).name
+        self.name = cast("Task", task.keys).name
         self.layers = (task, *defaults)
         self.envs = envs
         self.world = world
@@ -91,19 +91,22 @@ class Builder:
                 seen.add(name)
                 yield name, getattr(inner, name), layer
 
-    def report(self, key: str, code: str, message: str, help: str = "", *more: str | int) -> None:
+    def report(self, key: str, code: str, message: str, advice: str = "", *more: str | int) -> None:
         """Keep a finding about the key, where it is written."""
         layer = self.layer(key) or self.task
         path: Path = (*layer.path, key, *more)
-        layer.source.report(Finding(code, f"`{key}`: {message}", help, path))
+        layer.source.report(Finding(code, f"`{key}`: {message}", advice, path))
 
     # keys
 
     def _command(self) -> command.Command:
         cmd = self.get("cmd")
         if cmd is None:
-            finding = Finding("E102", f"the job `{self.name}` has no `cmd`", 'write cmd = "…"', self.task.path, "key")
-            self.task.source.report(finding)
+            if not any("cmd" in (layer.source.at(layer.path) or ()) for layer in self.layers):
+                finding = Finding(
+                    "E102", f"the job `{self.name}` has no `cmd`", 'write cmd = "…"', self.task.path, "key"
+                )
+                self.task.source.report(finding)
             return command.Command(("",))
         try:
             found = command.read(cmd, self.get("shell"))
@@ -146,7 +149,8 @@ class Builder:
             name = field.rstrip("_")
             ours = self.world.hard_limit(name)
             if not self.world.privileged and ours is not None and (hard is None or hard > ours):
-                message = f"`{name}`: {'unlimited' if hard is None else hard} is above the hard limit, {ours}: that needs root"
+                wanted = "unlimited" if hard is None else hard
+                message = f"`{name}`: {wanted} is above the hard limit, {ours}: that needs root"
                 layer.source.report(Finding("E306", message, "", (*layer.path, "limits", name)))
             limits.append(Rlimit(name, soft, hard))
         return tuple(sorted(limits, key=lambda limit: limit.name))
@@ -167,8 +171,10 @@ class Builder:
                 layer.source.report(Finding(error.code, f"`umask`: {error.message}", error.help, path))
                 return None
         if written is not None and written & _EVERYTHING == _EVERYTHING:
-            help = "write 0o022 to keep others from writing"
-            layer.source.report(Finding("W102", f"umask 0o{written:03o} takes every permission from new files", help, path))
+            advice = "write 0o022 to keep others from writing"
+            layer.source.report(
+                Finding("W102", f"umask 0o{written:03o} takes every permission from new files", advice, path)
+            )
         return written
 
     def _uid(self) -> int | str | None:
@@ -177,13 +183,13 @@ class Builder:
             return None
         entry = self.world.user(uid)
         if isinstance(uid, str) and entry is None:
-            help = "write uid and gid, each by itself" if ":" in uid else ""
-            self.report("uid", "E305", f'there is no user "{uid}"', help)
+            advice = "write uid and gid, each by itself" if ":" in uid else ""
+            self.report("uid", "E305", f'there is no user "{uid}"', advice)
         elif not self.world.privileged:
             if self.world.euid == (entry.pw_uid if entry else uid):
                 return None  # what the core is already needs no privilege
             self.report("uid", "E306", f"running as {uid} needs root", "start the core as root, or take `uid` out")
-        return cast(int | str, uid)
+        return cast("int | str", uid)
 
     def _gid(self) -> int | str | None:
         gid = self.get("gid")
@@ -192,8 +198,10 @@ class Builder:
         if isinstance(gid, str) and self.world.group(gid) is None:
             self.report("gid", "E305", f'there is no group "{gid}"')
         elif not self.world.privileged:
-            self.report("gid", "E306", f"running with group {gid} needs root", "start the core as root, or take `gid` out")
-        return cast(int | str, gid)
+            self.report(
+                "gid", "E306", f"running with group {gid} needs root", "start the core as root, or take `gid` out"
+            )
+        return cast("int | str", gid)
 
     # environment
 
@@ -203,7 +211,8 @@ class Builder:
             if "env" in layer.keys.model_fields_set:
                 self._check_env(layer)
                 env |= layer.keys.env
-        fileenv, paths = {}, []
+        fileenv: dict[str, str] = {}
+        paths = []
         layer = self.layer("envfile") or self.task
         for index, written in enumerate(layer.keys.envfile):
             path = posixpath.normpath(posixpath.join(layer.source.directory, written.strip("?")))
@@ -215,11 +224,19 @@ class Builder:
     def _check_env(self, layer: Layer) -> None:
         for name in FACTS:
             if name in layer.keys.env:
-                finding = Finding("W103", f"`{name}` is set by the core, this value is not used", "take it out", (*layer.path, "env", name), "key")
+                finding = Finding(
+                    "W103",
+                    f"`{name}` is set by the core, this value is not used",
+                    "take it out",
+                    (*layer.path, "env", name),
+                    "key",
+                )
                 layer.source.report(finding)
 
     def _with_paths(self, spec: JobSpec) -> JobSpec:
         trial = Trial(spec, self.task, self.layers, self.envs, self.world)
-        paths = {key: trial.path(key, self.layer(key), self.get(key)) for key in ("workingdir", "stdin", "stdout", "stderr")}
+        paths = {
+            key: trial.path(key, self.layer(key), self.get(key)) for key in ("workingdir", "stdin", "stdout", "stderr")
+        }
         trial.command(self.layer("cmd") or self.task)
         return replace(spec, **paths)

@@ -84,15 +84,15 @@ def read_tables(source: Source) -> Tables:
 
 def _original_shape(source: Source, data: Mapping[str, Any]) -> bool:
     """Report, once, a file of `[name]` tables with a command at the top level."""
-    commands = {"cmd", *(word for word in ("command", "exec", "script") if word)}
-    names = [
-        key for key, value in data.items() if key not in File.model_fields and isinstance(value, dict) and commands & set(value)
-    ]
+    commands = {"cmd", "command", "exec", "script"}
+    tables = {key: value for key, value in data.items() if key not in File.model_fields and isinstance(value, dict)}
+    names = [key for key, value in tables.items() if commands & set(value)]
     if not names:
         return False
-    spelled = [f"[task.{name if name.replace('-', '').replace('_', '').isalnum() else foreign.quoted(name)}]" for name in names]
+    spelled = [
+        f"[task.{name if name.replace('-', '').replace('_', '').isalnum() else foreign.quoted(name)}]" for name in names
+    ]
     more = f" (and {', '.join(spelled[1:4])}{' …' if len(spelled) > 4 else ''})" if len(spelled) > 1 else ""
-    edits = tuple(Edit((name,), "header", table[1:-1]) for name, table in zip(names, spelled, strict=True))
     source.report(
         Finding(
             "E007",
@@ -100,7 +100,6 @@ def _original_shape(source: Source, data: Mapping[str, Any]) -> bool:
             f"write {spelled[0]}{more}",
             path=(names[0],),
             at="key",
-            edits=edits,
         )
     )
     return True
@@ -149,7 +148,9 @@ def _same_name(source: Source, path: Path, name: str, entry: dict[str, Any]) -> 
         source.report(Finding(error.code, error.message, error.help, path, "key"))
         return False
     if entry.get("name", name) != name:
-        source.report(Finding("E304", f"the table says `{name}`, its `name` another", "take `name` out", (*path, "name")))
+        source.report(
+            Finding("E304", f"the table says `{name}`, its `name` another", "take `name` out", (*path, "name"))
+        )
     return True
 
 
@@ -179,8 +180,8 @@ def _settings(source: Source, data: Mapping[str, Any]) -> SettingsKeys | None:
     return keys if isinstance(keys, SettingsKeys) else None
 
 
-def _no_table(path: Path, value: Any, help: str) -> Finding:
-    return Finding("E201", f"expected a table, found {kind(value)}", help, path)
+def _no_table(path: Path, value: Any, advice: str) -> Finding:
+    return Finding("E201", f"expected a table, found {kind(value)}", advice, path)
 
 
 def _validated(source: Source, model: type[BaseModel], entry: Any, path: Path, table: str) -> BaseModel | None:
@@ -190,9 +191,25 @@ def _validated(source: Source, model: type[BaseModel], entry: Any, path: Path, t
     try:
         return model.model_validate(entry)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            _report(source, dict(detail), path, table)
-    return None
+        details = error.errors(include_url=False)
+    for detail in details:
+        _report(source, dict(detail), path, table)
+    return _rest(model, entry, [tuple(detail["loc"]) for detail in details])
+
+
+def _rest(model: type[BaseModel], entry: dict[str, Any], wrong: list[Path]) -> BaseModel | None:
+    """Validate what is left without the wrong keys, so that the rules between keys are checked all the same."""
+    kept = dict(entry)
+    for first, *more in wrong:
+        inner = kept.get(str(first))
+        if more and isinstance(inner, dict):
+            kept[str(first)] = {key: value for key, value in inner.items() if key != more[0]}
+        else:
+            kept.pop(str(first), None)
+    try:
+        return model.model_validate(kept)
+    except ValidationError:
+        return None
 
 
 def _report(source: Source, detail: dict[str, Any], prefix: Path, table: str) -> None:
@@ -218,20 +235,21 @@ def _report_several(source: Source, errors: Several, path: Path) -> None:
 
 
 def _invalid(error: Invalid, path: Path) -> Finding:
+    path += error.path
     subject = next((part for part in reversed(path) if isinstance(part, str)), "")
-    return Finding(error.code, f"`{subject}`: {error.message}", error.help, path + error.path)
+    return Finding(error.code, f"`{subject}`: {error.message}", error.help, path)
 
 
 def _unknown_top(source: Source, key: str, value: Any) -> None:
-    help, ours = "", _TOP.get(key.lower()) or foreign.nearest(key, File.model_fields)
+    advice, ours = "", _TOP.get(key.lower()) or foreign.nearest(key, File.model_fields)
     if ours:
-        help = f"did you mean `{'[task.NAME]' if ours == 'task' else f'[{ours}]'}`?"
+        advice = f"did you mean `{'[task.NAME]' if ours == 'task' else f'[{ours}]'}`?"
     elif key in Task.model_fields or key in foreign.KEYS:
-        help = "it belongs into a [[task]]"
+        advice = "it belongs into a [[task]]"
     elif key in SettingsKeys.model_fields:
-        help = "it belongs into [taskmaster]"
+        advice = "it belongs into [taskmaster]"
     what = "table" if isinstance(value, dict | list) else "key"
-    source.report(Finding("E101", f"unknown {what} {clipped(key)}", help, (key,), "key"))
+    source.report(Finding("E101", f"unknown {what} {clipped(key)}", advice, (key,), "key"))
 
 
 def _unknown(source: Source, path: Path, value: Any, table: str) -> Finding:

@@ -60,8 +60,8 @@ def _refuse_shell(pieces: Split) -> None:
     assignment = _ASSIGNMENT.match(pieces.words[0])
     if assignment:
         name, value = assignment[1], pieces.words[0][assignment.end() :]
-        help = f'write env = {{ {name} = "{value[:30]}" }}, or shell = true'
-        raise Invalid(f"`{name}=` before a command means something to a shell only", help, "E302")
+        advice = f'write env = {{ {name} = "{value[:30]}" }}, or shell = true'
+        raise Invalid(f"`{name}=` before a command means something to a shell only", advice, "E302")
 
 
 def _remedy(operator: str) -> str:
@@ -78,8 +78,10 @@ def _warnings(pieces: Split) -> list[tuple[str, str, str]]:
     found = []
     if pieces.words[0] in _SHELL_WORDS:
         word = pieces.words[0]
-        help = {"exec": "take it out", "cd": "write workingdir"}.get(word, "write shell = true")
-        found.append(("W106", f"`{word}` is a shell's own word, and no shell runs", help))
-    for name in dict.fromkeys(pieces.bare):
-        found.append(("W104", f"`{name}` is passed as it is: no shell replaces it", f"write ${{{name[1:]}}}, or '{name}'"))
-    return found
+        advice = {"exec": "take it out", "cd": "write workingdir"}.get(word, "write shell = true")
+        found.append(("W106", f"`{word}` is a shell's own word, and no shell runs", advice))
+    return found + [_bare(name) for name in dict.fromkeys(pieces.bare)]
+
+
+def _bare(name: str) -> tuple[str, str, str]:
+    return "W104", f"`{name}` is passed as it is: no shell replaces it", f"write ${{{name[1:]}}}, or '{name}'"

@@ -39,7 +39,7 @@ class Envfile:
             self._judge_mode(status)
 
     def _parse(self, raw: bytes) -> str:
-        from dotenv.parser import parse_stream  # heavy: only when a config has an envfile
+        from dotenv.parser import parse_stream  # noqa: PLC0415  costs 10 ms, few configs have one
 
         if len(raw) > LARGEST:
             return f"the file is larger than {LARGEST} bytes"
@@ -48,9 +48,11 @@ class Envfile:
         except UnicodeDecodeError as error:
             return f"byte 0x{raw[error.start]:02x} at offset {error.start} is not UTF-8"
         for binding in parse_stream(io.StringIO(text)):
-            if binding.error or (binding.key is not None and binding.value is None) or "\0" in (binding.value or ""):
-                line = binding.original.line + binding.original.string[: -len(binding.original.string.lstrip()) or None].count("\n")
-                return f"line {line} is not NAME=value"
+            valueless = binding.key is not None and binding.value is None
+            if binding.error or valueless or "\0" in (binding.value or ""):
+                text = binding.original.string
+                blank = text[: len(text) - len(text.lstrip())].count("\n")
+                return f"line {binding.original.line + blank} is not NAME=value"
             if binding.key is not None:
                 self._variables[binding.key] = binding.value or ""
         return ""
@@ -63,8 +65,8 @@ class Envfile:
     def variables(self, optional: bool, source: Source, spot: Path) -> dict[str, str]:
         """Return the variables; report an error at the key that names the file."""
         if self.error and not (self.missing and optional):
-            help = "a `?` before the path says that it may be missing" if self.missing else ""
-            source.report(Finding("E008", f"`envfile`: {self.path}: {self.error}", help, spot))
+            advice = "a `?` before the path says that it may be missing" if self.missing else ""
+            source.report(Finding("E008", f"`envfile`: {self.path}: {self.error}", advice, spot))
         if self.warning:
             source.report(Finding("W105", self.warning, f"chmod 600 {self.path}", spot))
         return self._variables

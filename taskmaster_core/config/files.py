@@ -74,7 +74,12 @@ class _Loader:
             return
         reason = self.world.distrusted(status)
         if reason:
-            self._refuse(shown, "E006", f"not trusted: {reason}", "chown it to root and chmod 644, or set TASKMASTER_TRUST_CONFIG=1")
+            self._refuse(
+                shown,
+                "E006",
+                f"not trusted: {reason}",
+                "chown it to root and chmod 644, or set TASKMASTER_TRUST_CONFIG=1",
+            )
             return
         self.add(Source(shown, raw, directory=os.path.dirname(path), main=not parents), parents)
 
@@ -123,15 +128,19 @@ class _Loader:
     def _unreadable(self, shown: str, error: Exception, blame: tuple[Source, Path] | None) -> None:
         reason = _reason(error)
         if blame is None:
-            help = "`taskmaster config path` says where configs are looked for" if isinstance(error, FileNotFoundError) else ""
-            self._refuse(shown, "E001", f"cannot read the config: {reason}", help)
+            advice = (
+                "`taskmaster config path` says where configs are looked for"
+                if isinstance(error, FileNotFoundError)
+                else ""
+            )
+            self._refuse(shown, "E001", f"cannot read the config: {reason}", advice)
             return
         member = next(each for each in self.members if each.source is blame[0])
         self._refuse_include(member, blame[1], f"{shown}: {reason}")
 
-    def _refuse(self, shown: str, code: str, message: str, help: str) -> None:
+    def _refuse(self, shown: str, code: str, message: str, advice: str) -> None:
         source = Source(shown, b"")
-        source.refuse(code, message, help)
+        source.refuse(code, message, advice)
         self.sources.append(source)
 
     # jobs
@@ -142,7 +151,9 @@ class _Loader:
         settings = self._settings()
         if errors_in(self.sources):
             return None
-        files = sorted(self.world.texts, key=lambda path: not any(path == os.path.abspath(s.file) for s in self.sources))
+        files = sorted(
+            self.world.texts, key=lambda path: not any(path == os.path.abspath(s.file) for s in self.sources)
+        )
         return Config(jobs, settings, tuple(files))
 
     def _jobs(self) -> Iterator[JobSpec]:
@@ -153,15 +164,21 @@ class _Loader:
                 job = Builder(task, defaults, envs, self.world)
                 if job.name in first:
                     self._twice(job.name, task, first[job.name])
-                    continue
-                first[job.name] = task
+                first.setdefault(job.name, task)
                 yield job.spec()
 
     def _twice(self, name: str, task: Layer, first: Layer) -> None:
         at = "value" if isinstance(task.path[-1], int) else "key"
         before = "value" if isinstance(first.path[-1], int) else "key"
         also = ((first.source, _name_path(first), before, "first used here"),)
-        finding = Finding("E301", f"the name `{name}` is used twice", "give one of the two jobs another name", _name_path(task), at, also=also)
+        finding = Finding(
+            "E301",
+            f"the name `{name}` is used twice",
+            "give one of the two jobs another name",
+            _name_path(task),
+            at,
+            also=also,
+        )
         task.source.report(finding)
 
     # settings
@@ -173,7 +190,9 @@ class _Loader:
             for name in sorted(keys.model_fields_set) if keys is not None else ():
                 self._setting(written, name, getattr(keys, name), member)
         values = {name: value for name, (value, _) in written.items()}
-        include = tuple(pattern for member in self.members if member.tables.settings for pattern in member.tables.settings.include)
+        include = tuple(
+            pattern for member in self.members if member.tables.settings for pattern in member.tables.settings.include
+        )
         return Settings(**{**values, "include": include})
 
     def _setting(self, written: dict[str, tuple[Any, Source]], name: str, value: Any, member: _Member) -> None:
@@ -187,7 +206,9 @@ class _Loader:
         value = self._resolved(name, value, source)
         if name in written and written[name][0] != value:
             also = ((written[name][1], path, "key", "and here"),)
-            source.report(Finding("E308", f"`{name}` is set in two files, to different values", "", path, "key", also=also))
+            source.report(
+                Finding("E308", f"`{name}` is set in two files, to different values", "", path, "key", also=also)
+            )
         written.setdefault(name, (value, source))
 
     def _resolved(self, name: str, value: Any, source: Source) -> Any:

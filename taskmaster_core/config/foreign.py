@@ -88,7 +88,9 @@ def _joined(value: Any) -> str | None:
 
 
 def _milliseconds(value: Any) -> str | None:
-    return quoted(f"{value}ms") if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1e12 else None
+    return (
+        quoted(f"{value}ms") if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1e12 else None
+    )
 
 
 def _pairs(value: Any) -> list[tuple[str, str]] | None:
@@ -127,7 +129,6 @@ def _envfile(value: Any) -> str | None:
 
 def _copied(value: Any) -> str | None:
     return str(not value).lower() if isinstance(value, bool) else None
-
 
 
 Translate = Callable[[Any], str | None]

@@ -67,8 +67,6 @@ class Locator:
             self.keys.setdefault(path, _span(header))
             self._counts[path] = self._counts.get(path, 0) + 1
             path = (*path, self._counts[path] - 1)
-        else:
-            path = self._resolve(path)
         self.keys.setdefault(path, _span(header))
         for child in node.children:
             if child.type == "pair":
@@ -142,4 +140,6 @@ class Locator:
 
     def value_at(self, offset: int) -> Path | None:
         """Return the path of the integer that starts at this byte."""
-        return next((path for path, span in self.values.items() if span.start == offset and span.kind == "integer"), None)
+        return next(
+            (path for path, span in self.values.items() if span.start == offset and span.kind == "integer"), None
+        )

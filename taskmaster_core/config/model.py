@@ -13,10 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from taskmaster_core.config import foreign, values
 from taskmaster_core.config.values import DAY, YEAR
 
-_SIGNAL = {"type": ["string", "integer"], "description": "A signal's name, with or without SIG, or its number"}
-_DURATION = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^([0-9.]+(ms|[smhdw]))+$"}]}
-_SIZE = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+ ?([KMGT]i?)?B$"}]}
-_STRINGS = {"type": "array", "items": {"type": "string"}}
+_SIGNAL = {"title": "signal", "type": ["string", "integer"]}
+_DURATION = {
+    "title": "duration",
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^([0-9.]+(ms|[smhdw]))+$"}],
+}
+_SIZE = {
+    "title": "size",
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9.]+ ?([KMGTkmgt]i?)?B$"}],
+}
+_STRINGS = {"title": "array of strings", "type": "array", "items": {"type": "string"}}
+_ENDS: dict[str, Any] = {"type": ["integer", "string"]}
 
 
 def _listed(value: Any, what: str) -> list[Any]:
@@ -90,13 +97,16 @@ def _output(value: Any, words: tuple[str, ...]) -> str:
         raise values.Invalid("the path is empty", 'write "null" for none')
     if path.lower() in _OUTPUT_WORDS or path in ("stdout", "stderr", "pipe"):
         ours = _OUTPUT_WORDS.get(path.lower(), "log")
-        raise values.Invalid(f'"{path}" is no word here', f'did you mean "{ours}"? (a file of that name: "./{path}")', "E307")
+        raise values.Invalid(
+            f'"{path}" is no word here', f'did you mean "{ours}"? (a file of that name: "./{path}")', "E307"
+        )
     return path
 
 
 _OUTPUT_WORDS = {
     "auto": "log", "none": "null", "devnull": "null", "journal": "log", "syslog": "log", "logs": "log", "log": "log",
-    "file": "log", "null": "null", "nul": "null", "false": "null", "inherit": "inherit", "tty": "inherit", "console": "inherit",
+    "file": "log", "null": "null", "nul": "null", "false": "null", "inherit": "inherit", "tty": "inherit",
+    "console": "inherit",
 }  # fmt: skip
 
 
@@ -163,27 +173,38 @@ def _limit(read: Any) -> Any:
     return limit
 
 
-_LIMIT_SCHEMA = {"anyOf": [*_SIZE["anyOf"], {"const": "unlimited"}, {"type": "array", "minItems": 2, "maxItems": 2}]}
-_UMASK_SCHEMA = {"anyOf": [{"type": "string", "pattern": "^(0o)?[0-7]+$"}, {"type": "integer", "minimum": 0, "maximum": 511}]}
+_LIMIT_SCHEMA = {
+    "title": "limit",
+    "anyOf": [*_SIZE["anyOf"], {"type": "string"}, {"type": "array", "minItems": 2, "maxItems": 2}],
+}
+_UMASK_SCHEMA = {
+    "title": "umask",
+    "anyOf": [{"type": "string", "pattern": "^(0o)?[0-7]+$"}, {"type": "integer", "minimum": 0, "maximum": 0o777}],
+}
+_REDIRECTION = {"title": "word or path", "type": "string", "minLength": 1}
 _HUGE = 2**62
 
 Limit = tuple[int | None, int | None]
 Boolean = Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})]
 Text = Annotated[str, PlainValidator(values.text), WithJsonSchema({"type": "string"})]
-FilePath = Annotated[str, PlainValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
-User = Annotated[int | str, PlainValidator(_user), WithJsonSchema({"type": ["string", "integer"]})]
+FilePath = Annotated[str, PlainValidator(_path), WithJsonSchema({"title": "path", "type": "string", "minLength": 1})]
+User = Annotated[
+    int | str, PlainValidator(_user), WithJsonSchema({"title": "name or number", "type": ["string", "integer"]})
+]
 Sized = Annotated[Limit, PlainValidator(_limit(values.size(0, _HUGE))), WithJsonSchema(_LIMIT_SCHEMA)]
 Counted = Annotated[Limit, PlainValidator(_limit(values.integer(0, _HUGE))), WithJsonSchema(_LIMIT_SCHEMA)]
 Timed = Annotated[Limit, PlainValidator(_limit(values.duration(0, YEAR))), WithJsonSchema(_LIMIT_SCHEMA)]
 Variables = Annotated[
     dict[str, str],
     PlainValidator(values.variables),
-    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
+    WithJsonSchema({"title": "table of strings", "type": "object", "additionalProperties": {"type": "string"}}),
 ]
 
 
 def _whole(low: int, high: int) -> Any:
-    return PlainValidator(values.integer(low, high)), WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})
+    return PlainValidator(values.integer(low, high)), WithJsonSchema(
+        {"type": "integer", "minimum": low, "maximum": high}
+    )
 
 
 def _real(low: float, high: float) -> Any:
@@ -221,7 +242,8 @@ class LogKeys(Keys):
     """How output is kept. Holds for files the core manages and for redirections to a path."""
 
     maxsize: Annotated[int, PlainValidator(values.size(0, 2**50)), WithJsonSchema(_SIZE)] = 10_000_000
-    """A new part begins when the file would grow beyond this; 0: never. Redirections to a path are not rotated unless this is written."""
+    """A new part begins when the file would grow beyond this; 0: never. Redirections to a path are not rotated unless
+    this is written."""
     keep: Annotated[int, *_whole(0, 1000)] = 5
     """Parts kept besides the current one."""
     maxage: Annotated[float | None, *_time(1, 100 * YEAR)] = None
@@ -275,10 +297,18 @@ class TaskKeys(Keys):
     cmd: Annotated[
         str | tuple[str, ...] | None,
         PlainValidator(_command),
-        WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_STRINGS, "minItems": 1}]}),
+        WithJsonSchema(
+            {
+                "title": "string or array of strings",
+                "anyOf": [{"type": "string", "minLength": 1}, {**_STRINGS, "minItems": 1}],
+            }
+        ),
     ] = None
-    """The command. A string is split into words as a shell does, and no shell runs; an array is taken as it is. Placeholders are replaced."""
-    shell: Annotated[bool | str, PlainValidator(_shell), WithJsonSchema({"type": ["boolean", "string"]})] = False
+    """The command. A string is split into words as a shell does, and no shell runs; an array is taken as it is.
+    Placeholders are replaced."""
+    shell: Annotated[
+        bool | str, PlainValidator(_shell), WithJsonSchema({"title": "boolean or path", "type": ["boolean", "string"]})
+    ] = False
     """Run `cmd` through `/bin/sh -c`, or through the shell of this path."""
     description: Text = ""
     """A sentence for people."""
@@ -289,13 +319,12 @@ class TaskKeys(Keys):
     numprocess: Annotated[int, *_whole(0, 10_000)] = 1
     """How many processes of the command run."""
     restart: Annotated[str, *_one_of("always", "never", "on-error", also=foreign.RESTARTS)] = "on-error"
-    """When a process is started again after it ended by itself; "on-error": after an exit code not in `exitcodes`, or a signal."""
+    """When a process is started again after it ended by itself; "on-error": after an exit code not in `exitcodes`, or
+    a signal."""
     exitcodes: Annotated[
         tuple[int | str, ...],
         PlainValidator(values.exitcodes),
-        WithJsonSchema(
-            {"anyOf": [{"type": ["integer", "string"]}, {"type": "array", "items": {"type": ["integer", "string"]}}]}
-        ),
+        WithJsonSchema({"title": "exit codes and signals", "anyOf": [_ENDS, {"type": "array", "items": _ENDS}]}),
     ] = (0,)
     """The expected ends: exit codes, or names of signals."""
     successdelay: Annotated[float, *_time(0, 30 * DAY)] = 0.0
@@ -303,37 +332,51 @@ class TaskKeys(Keys):
     retry: Annotated[
         int | None,
         PlainValidator(_retry),
-        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 1_000_000}, {"const": "forever"}]}),
+        WithJsonSchema(
+            {
+                "title": 'integer or "forever"',
+                "anyOf": [{"type": "integer", "minimum": 0, "maximum": 10**6}, {"const": "forever"}],
+            }
+        ),
     ] = 3
     """Unsuccessful runs in a row before the job is fatal; 2 means 3 starts. "forever": never give up."""
-    backoff: BackoffKeys = BackoffKeys()
+    backoff: BackoffKeys = Field(default_factory=BackoffKeys)
     """The delays between tries."""
     stopsignal: Annotated[
         int | tuple[tuple[int, float], ...],
         PlainValidator(_stopsignal),
-        WithJsonSchema({"anyOf": [_SIGNAL, {"type": "array", "items": {"type": "array"}, "minItems": 1}]}),
+        WithJsonSchema(
+            {
+                "title": "signal or steps",
+                "anyOf": [_SIGNAL, {"type": "array", "items": {"type": "array"}, "minItems": 1}],
+            }
+        ),
     ] = 15
-    """The signal that asks a process to end, or steps of signal and delay: [["INT", "10s"], ["TERM", "5s"]]. Then comes KILL."""
+    """The signal that asks a process to end, or steps of signal and delay: [["INT", "10s"], ["TERM", "5s"]]. Then
+    comes KILL."""
     stopdelay: Annotated[float, PlainValidator(_stopdelay), WithJsonSchema(_DURATION)] = 10.0
     """How long after the signal KILL comes; 0: at once."""
     killgroup: Boolean = True
     """Stop everything that descends from the process, not only the process itself."""
-    stdout: Annotated[str, PlainValidator(_stdout), WithJsonSchema({"type": "string", "minLength": 1})] = "log"
+    stdout: Annotated[str, PlainValidator(_stdout), WithJsonSchema(_REDIRECTION)] = "log"
     """"log" (a rotated file of the core), "null", "inherit" (the core's own), or the path of a file."""
-    stderr: Annotated[str, PlainValidator(_stderr), WithJsonSchema({"type": "string", "minLength": 1})] = "log"
+    stderr: Annotated[str, PlainValidator(_stderr), WithJsonSchema(_REDIRECTION)] = "log"
     """As `stdout`; "stdout": together with it."""
-    stdin: Annotated[str, PlainValidator(_stdin), WithJsonSchema({"type": "string", "minLength": 1})] = "null"
+    stdin: Annotated[str, PlainValidator(_stdin), WithJsonSchema(_REDIRECTION)] = "null"
     """"null" or the path of a file."""
     env: Variables = {}
-    """Variables, over those of the core, `[env]` and `envfile`. Placeholders are replaced; a value sees those before it."""
+    """Variables, over those of the core, `[env]` and `envfile`. Placeholders are replaced; a value sees those before
+    it."""
     cleanenv: Annotated[
         bool | tuple[str, ...],
         PlainValidator(_cleanenv),
-        WithJsonSchema({"anyOf": [{"type": "boolean"}, _STRINGS]}),
+        WithJsonSchema({"title": "boolean or array of names", "anyOf": [{"type": "boolean"}, _STRINGS]}),
     ] = False
     """Start without the core's variables, or with those of these names alone."""
     envfile: Annotated[
-        tuple[str, ...], PlainValidator(_paths), WithJsonSchema({"anyOf": [{"type": "string"}, _STRINGS]})
+        tuple[str, ...],
+        PlainValidator(_paths),
+        WithJsonSchema({"title": "path or array of paths", "anyOf": [{"type": "string"}, _STRINGS]}),
     ] = ()
     """Files of variables in dotenv syntax; one with a `?` at either end may be missing."""
     workingdir: FilePath | None = None
@@ -346,9 +389,9 @@ class TaskKeys(Keys):
     """The group, by name or number. Needs root."""
     nice: Annotated[int, *_whole(-20, 19)] = 0
     """The niceness; below 0 needs root."""
-    log: LogKeys = LogKeys()
+    log: LogKeys = Field(default_factory=LogKeys)
     """How output is kept."""
-    limits: LimitKeys = LimitKeys()
+    limits: LimitKeys = Field(default_factory=LimitKeys)
     """Resource limits."""
     exitwith: Boolean = False
     """The core stops, with this job's exit code, when the job ends (containers, CI)."""
@@ -357,8 +400,11 @@ class TaskKeys(Keys):
 class Task(TaskKeys):
     """A job."""
 
-    name: Annotated[str, PlainValidator(values.job_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 64})]
-    """The job's name, unique: 1 to 64 printable characters, without : / @ * ? [ ] \\, not beginning with - . or !, not `all`."""
+    name: Annotated[
+        str, PlainValidator(values.job_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 64})
+    ]
+    """The job's name, unique: 1 to 64 printable characters, without : / @ * ? [ ] \\, not beginning with - . or !,
+    not `all`."""
 
 
 def _include(value: Any) -> tuple[str, ...]:
@@ -376,7 +422,9 @@ class SettingsKeys(Keys):
     """A saved file counts when two reads this far apart are equal."""
     logfile: FilePath | None = None
     """The log of events for people. Without it: `taskmaster.log` in the state directory."""
-    loglevel: Annotated[str, *_one_of("debug", "info", "warning", "error", also={"warn": "warning", "trace": "debug"})] = "info"
+    loglevel: Annotated[
+        str, *_one_of("debug", "info", "warning", "error", also={"warn": "warning", "trace": "debug"})
+    ] = "info"
     """What is written to it."""
     socketgroup: User | None = None
     """A group, by name or number, whose members may use the sockets."""
@@ -399,9 +447,10 @@ class File(Keys):
     """The jobs: `[[task]]` tables with a `name`, or `[task.NAME]` tables."""
     job: list[Task] = []
     """Another spelling of `task`."""
-    defaults: TaskKeys = TaskKeys()
-    """Any key of a task but `name`; holds for each task of this file, and of the files it includes, that does not say otherwise."""
+    defaults: TaskKeys = Field(default_factory=TaskKeys)
+    """Any key of a task but `name`; holds for each task of this file, and of the files it includes, that does not say
+    otherwise."""
     env: Variables = {}
     """Variables for every job of this file and of the files it includes."""
-    taskmaster: SettingsKeys = SettingsKeys()
+    taskmaster: SettingsKeys = Field(default_factory=SettingsKeys)
     """The core itself."""

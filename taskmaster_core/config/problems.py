@@ -129,14 +129,16 @@ def _snippet(pen: _Pen, gutter: int, place: Problem | Place, arrow: str, mark: s
 
 def _picture(pen: _Pen, problem: Problem) -> str:
     style = _RED if problem.severity == ERROR else _YELLOW
-    gutter = max(len(str(place.line)) for place in (problem, *problem.also))
+    gutter = max(len(str(line)) for line in (problem.line, *(place.line for place in problem.also)))
     lines = [f"{pen(style, f'{problem.severity}[{problem.code}]')}{pen(_BOLD, f': {clean(problem.message)}')}"]
     lines += _snippet(pen, gutter, problem, "--> ", "^", style)
     for place in problem.also:
         lines += _snippet(pen, gutter, place, "::: ", "-", _BLUE)
     indent = " " * (gutter + 1)
     for number, line in enumerate(problem.help.splitlines()):
-        lines.append(f"{indent}{pen(_BLUE, '=')} help: {clean(line)}" if not number else f"{indent}        {clean(line)}")
+        lines.append(
+            f"{indent}{pen(_BLUE, '=')} help: {clean(line)}" if not number else f"{indent}        {clean(line)}"
+        )
     return "\n".join(lines)
 
 

@@ -27,22 +27,25 @@ _MOST_PARTS = 100
 _DEEPEST = 100
 
 _TABLE = re.compile(r"^[ \t]*+\[", re.MULTILINE)
-_LONG_KEY = re.compile(r"""^[ \t\[]*+(?:[\w"'-]++[ \t]*+\.[ \t]*+){%d}""" % _MOST_PARTS, re.MULTILINE)
-_DEEP = re.compile(r"(?:[\[{]\s*+){%d}" % _DEEPEST)
-_UMASK = re.compile(r"""(?<![\w.-])(?:[\w"']+[ \t]*\.[ \t]*)*["']?umask["']?[ \t]*=[ \t]*(0[0-7]+)(?![\w.:+-])""", re.ASCII)
+_LONG_KEY = re.compile(rf"""^[ \t\[]*+(?:[\w"'-]++[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}""", re.MULTILINE)
+_DEEP = re.compile(rf"(?:[\[{{]\s*+){{{_DEEPEST}}}")
+_UMASK = re.compile(r"""umask["']?[ \t]*=[ \t]*(0[0-7]+)(?![\w.:+-])""", re.ASCII)
 _UMASK_VALUE = re.compile(r"""umask["']?[ \t]*=[ \t]*([^\s,}#"']+)""")
 _OCTAL = re.compile(r"0o[0-7]+|[0-7]")
 _LEADING_ZERO = re.compile(r"[=\[,][\s+-]*0\Z")
 
-OTHER_FORMATS: tuple[tuple[str, str], ...] = (
-    (r"\s*\[(?:program|group|eventlistener|fcgi-program):", "supervisord's config: write [task.NAME], and text in quotes"),
-    (r"\s*\[(?:supervisord|supervisorctl|unix_http_server|inet_http_server|circus|watcher:\S*)\]", "an INI file: write [task.NAME], and text in quotes"),
-    (r"\s*\[(?:Unit|Service|Install)\]", "a systemd unit: write [task.NAME] with cmd = \"…\""),
-    (r"\s*[{]", "JSON: write [task.NAME] with one `key = value` a line"),
-    (r"\s*(?:module\.exports|export default)", "JavaScript: write [task.NAME] with one `key = value` a line"),
-    (r"(?:---\s|\s*(?:version|processes|services)\s*:)", "YAML: write [task.NAME] with one `key = value` a line"),
-    (r"(?:#.*\n|\s)*[\w-]+:[ \t]+\S", "a Procfile or YAML: write [task.NAME] with cmd = \"…\""),
-)  # fmt: skip
+_TABLES = "write [task.NAME], and text in quotes"
+_LINES = "write [task.NAME] with one `key = value` a line"
+
+OTHER_FORMATS: tuple[tuple[str, str, str], ...] = (
+    (r"\s*\[(?:program|group|eventlistener|fcgi-program):", "supervisord's config", _TABLES),
+    (r"\s*\[(?:supervisord|supervisorctl|\w+_http_server|circus|watcher:\S*)\]", "an INI file", _TABLES),
+    (r"\s*\[(?:Unit|Service|Install)\]", "a systemd unit", _TABLES),
+    (r"\s*[{]", "JSON", _LINES),
+    (r"\s*(?:module\.exports|export default)", "JavaScript", _LINES),
+    (r"(?:#.*\n|\s)*(?:---\s|(?:version|processes|services)\s*:)", "YAML", _LINES),
+    (r"(?:#.*\n|\s)*[\w-]+:[ \t]+\S", "a Procfile or YAML", _LINES),
+)
 
 
 class Edit(Struct, frozen=True):
@@ -92,9 +95,9 @@ class Source:
             self._seen.add(key)
             self.findings.append(finding)
 
-    def refuse(self, code: str, message: str, help: str = "", *, offset: int | None = None, width: int = 1) -> None:
+    def refuse(self, code: str, message: str, advice: str = "", *, offset: int | None = None, width: int = 1) -> None:
         """Keep a finding about the text itself."""
-        self.report(Finding(code, message, help, offset=offset, width=width))
+        self.report(Finding(code, message, advice, offset=offset, width=width))
 
     # reading
 
@@ -185,26 +188,33 @@ class Source:
             )
 
     def _syntax(self, message: str, offset: int) -> None:
-        for pattern, what in OTHER_FORMATS:
+        for pattern, what, advice in OTHER_FORMATS:
             if re.match(pattern, self.text):
-                self.refuse("E007", f"this looks like {what.split(':')[0]}", what.split(":", 1)[1].strip(), offset=offset)
+                self.refuse("E007", f"this looks like {what}", advice, offset=offset)
                 return
         start = self.text.rfind("\n", 0, offset) + 1
         before, after = self.text[start:offset], self.text[offset : offset + 40]
         if _LEADING_ZERO.search(before) and after[:1].isdigit():
-            digits = re.match(r"[0-9]*", after)
-            number = (digits[0] if digits else "").lstrip("0") or "0"
-            help = f"write {number}" + (f", or 0o{number} for octal" if set(number) <= set("01234567") else "")
-            self.refuse("E002", "leading zeros are not allowed in a number", help, offset=offset - 1, width=1 + len(after.split()[0]))
+            self._leading_zero(offset - 1)
             return
-        self.refuse("E002", f"not valid TOML: {message[:1].lower()}{message[1:]}", _advice(message, before, after), offset=offset)
+        text = f"not valid TOML: {message[:1].lower()}{message[1:]}"
+        self.refuse("E002", text, _advice(message, before, after), offset=offset)
+
+    def _leading_zero(self, offset: int) -> None:
+        found = re.compile(r"0+([0-9]*)").match(self.text, offset)
+        digits = found[1] if found else ""
+        number = digits or "0"
+        octal = f", or 0o{number} for octal" if set(number) <= set("01234567") else ""
+        width = len(found[0]) if found else 1
+        advice = f"write {number[:20]}{octal[:30]}"
+        self.refuse("E002", "leading zeros are not allowed in a number", advice, offset=offset, width=width)
 
     # places
 
     @cached_property
     def places(self) -> Locator:
         """Return where keys and values stand; loads tree-sitter."""
-        from taskmaster_core.config.locate import Locator  # heavy: only when there is something to report
+        from taskmaster_core.config.locate import Locator  # noqa: PLC0415  tree-sitter: only when there is something to say
 
         text = self.text
         for spot in self._lenient:

@@ -24,10 +24,10 @@ YEAR = 365 * DAY
 class Invalid(ValueError):
     """Say what is wrong with a value, what to write instead, and (`path`) which part of it is meant."""
 
-    def __init__(self, message: str, help: str = "", code: str = "E203", path: Path = ()) -> None:
+    def __init__(self, message: str, advice: str = "", code: str = "E203", path: Path = ()) -> None:
         super().__init__(message)
         self.message = message
-        self.help = help
+        self.help = advice
         self.code = code
         self.path = path
 
@@ -46,9 +46,9 @@ def kind(value: Any) -> str:
     return names.get(type(value), "a date or time")
 
 
-def wrong_type(value: Any, wanted: str, help: str = "") -> Invalid:
+def wrong_type(value: Any, wanted: str, advice: str = "") -> Invalid:
     """Return the error for a value of another type."""
-    return Invalid(f"expected {wanted}, found {kind(value)}", help, "E201")
+    return Invalid(f"expected {wanted}, found {kind(value)}", advice, "E201")
 
 
 def each(values: Iterable[Any], read: Callable[[Any], Any]) -> tuple[Any, ...]:
@@ -104,7 +104,7 @@ def integer(low: int, high: int, hint: str = "") -> Callable[[Any], int]:
     return read
 
 
-def _shown(value: int | float) -> str:
+def _shown(value: float) -> str:
     written = str(value) if not isinstance(value, int) or value.bit_length() < 200 else "the number"
     return written if len(written) <= 30 else "the number"
 
@@ -126,7 +126,7 @@ def number(low: float, high: float) -> Callable[[Any], float]:
     return read
 
 
-def _in_range(value: int | float, low: float, high: float, bounds: str) -> float:
+def _in_range(value: float, low: float, high: float, bounds: str) -> float:
     if isinstance(value, float) and not math.isfinite(value):
         raise Invalid(f"{value} is not a finite number: {bounds}", "", "E202")
     if not low <= value <= high:
@@ -195,8 +195,10 @@ def _bytes(value: str) -> int:
     found = _SIZE.fullmatch(value)
     if found is None or found[2].upper() not in _BYTES:
         letter = found[2].upper() if found else ""
-        help = f'write "{found[1]}{letter}B" or "{found[1]}{letter}iB"' if found and letter in "KMGT" and letter else ""
-        raise Invalid(f'"{value[:40]}" is not a size', help or 'write bytes, or "10MB", "64MiB"')
+        advice = (
+            f'write "{found[1]}{letter}B" or "{found[1]}{letter}iB"' if found and letter in "KMGT" and letter else ""
+        )
+        raise Invalid(f'"{value[:40]}" is not a size', advice or 'write bytes, or "10MB", "64MiB"')
     return int(float(found[1]) * _BYTES[found[2].upper()])
 
 

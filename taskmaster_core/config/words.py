@@ -12,7 +12,9 @@ from msgspec import Struct
 
 _OPERATOR = re.compile(r"&&|\|\||>>|<<|\$\(|[|;<>*`]|&(?=\s|$)|(?<=\d)>&")
 _VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*(?::[-?][^}]*)?\}", re.ASCII)
+_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _BARE = re.compile(r"\$[A-Za-z_]\w*", re.ASCII)
+_HOME = re.compile(r"~(?=[/\s]|$)")
 _PLAIN = re.compile(r"[^\s'\"\\$|&;<>*`]+")
 
 
@@ -38,7 +40,7 @@ class _Splitter:
         self.bare: list[str] = []
 
     def add(self, part: str) -> None:
-        self.word = [*(self.word or ()), part] if self.word is None else self.word + [part]
+        self.word = [*(self.word or ()), part]
 
     def run(self) -> Split:
         while self.at < len(self.text):
@@ -72,7 +74,7 @@ class _Splitter:
         self.at = end + 1
 
     def double(self) -> None:
-        found = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL).match(self.text, self.at)
+        found = _DOUBLE.match(self.text, self.at)
         if found is None:
             raise Unclosed('a " is not closed')
         self.add(re.sub(r'\\(["\\])', r"\1", found[1]))
@@ -85,6 +87,8 @@ class _Splitter:
         self.at += 2
 
     def plain(self, char: str) -> None:
+        if self.word is None and _HOME.match(self.text, self.at):
+            self.operators.append("~")
         found = _VARIABLE.match(self.text, self.at) or _PLAIN.match(self.text, self.at)
         if found is None:
             found = _OPERATOR.match(self.text, self.at)

@@ -91,7 +91,12 @@ class World:
         entry = self.user(uid) if uid is not None else None
         if entry is None:
             return {}
-        return {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name, "SHELL": entry.pw_shell or "/bin/sh"}
+        return {
+            "HOME": entry.pw_dir,
+            "USER": entry.pw_name,
+            "LOGNAME": entry.pw_name,
+            "SHELL": entry.pw_shell or "/bin/sh",
+        }
 
 
 def _user(value: int | str) -> pwd.struct_passwd | None:
