@@ -78,6 +78,7 @@ class Supervisor:
         """Keys that changed since the daemon last looked; a key that is no longer in `procs` is gone."""
         self.shutting_down: int | None = None
         """The exit status of the ordered stop under way; None while there is none."""
+        self._told_down = False
         self._jobs: dict[str, JobSpec] = {}
         self._widths: dict[str, int] = {}
         self._effects: list[Outcomes] = []
@@ -107,7 +108,8 @@ class Supervisor:
         """Open gates, settle waits, and hand over the effects collected since the last call, in order."""
         self._open_gates()
         self._effects.extend(Answer(settled) for settled in self.waits.settled())
-        if self.shutting_down is not None and self._all_down():
+        if self.shutting_down is not None and not self._told_down and self._all_down():
+            self._told_down = True
             self._effects.append(AllDown(self.shutting_down))
             self._stop_bound = None
         effects, self._effects = self._effects, []
