@@ -1,7 +1,8 @@
 """The config: from files to specs, with every problem at its line.
 
 Decides what a config means and whether it may be used; applies none. What is named here is loaded when it is first
-used, because pydantic and tree-sitter cost more than most commands do. The daemon and the CLI call it.
+used, because pydantic and tree-sitter cost more than most commands do. The daemon and the CLI call it; `discover`,
+`edit` and `reference` are modules of it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taskmaster_core.config import edit as edit
-    from taskmaster_core.config.discovery import Discovery as Discovery
-    from taskmaster_core.config.discovery import discover as discover
     from taskmaster_core.config.files import Loaded as Loaded
     from taskmaster_core.config.files import load as load
     from taskmaster_core.config.files import parse as parse
@@ -27,17 +25,15 @@ if TYPE_CHECKING:
     from taskmaster_core.config.reference import schema as schema
 
 _HOMES = {
-    "Discovery": "discovery", "discover": "discovery",
     "Loaded": "files", "load": "files", "parse": "files", "shrunk": "files",
     "fix": "fixes",
-    "Place": "problems", "Problem": "problems", "render": "problems", "summary": "problems", "to_github": "problems", "to_json": "problems",
+    "Place": "problems", "Problem": "problems", "render": "problems", "summary": "problems",
+    "to_github": "problems", "to_json": "problems",
     "schema": "reference",
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "edit":
-        return import_module(f"{__name__}.edit")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
