@@ -1,14 +1,18 @@
 """The config: from files to specs, with every problem at its line.
 
 Decides what a config means and whether it may be used; applies none. What is named here is loaded when it is first
-used, because pydantic and tree-sitter cost more than most commands do. The daemon and the CLI call it; `discover`,
-`edit` and `reference` are modules of it.
+used, because pydantic and tree-sitter cost more than most commands do. The daemon and the CLI call it; `edit`
+and `reference` are modules of it.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# at once, unlike the rest: its module has the same name, and the function has to win
+from taskmaster_core.config.discover import Discovery as Discovery
+from taskmaster_core.config.discover import discover as discover
 
 if TYPE_CHECKING:
     from taskmaster_core.config.files import Loaded as Loaded

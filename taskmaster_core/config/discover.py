@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-
-from msgspec import Struct
+from typing import NamedTuple
 
 FILE = "taskmaster.toml"
 
 
-class Discovery(Struct, frozen=True):
+class Discovery(NamedTuple):
     """Hold the files to load (absolute; none when there is no config), why these, and all places in order."""
 
     paths: tuple[str, ...]
