@@ -13,13 +13,16 @@ import msgspec
 from taskmaster_core import config as files
 from taskmaster_core.cli.call import Call
 from taskmaster_core.config import Loaded
+from taskmaster_core.config.discover import discover
 from taskmaster_core.config.edit import write_atomically
+from taskmaster_core.config.fixes import fix
 from taskmaster_core.errors import ConfigInvalid, ExitStatus, NoCore
+from taskmaster_core.logs.sanitize import clean
 
 
 def load(call: Call, named: list[str] | None = None) -> Loaded:
     """Return the config of the named files, or of those that would be used; raise ConfigInvalid if there is none."""
-    found = files.discover(named or call.config, os.environ, os.getcwd())
+    found = discover(named or call.config, os.environ, os.getcwd())
     if not found.paths:
         looked = "\n".join(f"  {path}" for path in found.looked)
         raise ConfigInvalid("there is no config file", f"looked at:\n{looked}\nwrite one: taskmaster add NAME -- CMD")
@@ -46,14 +49,17 @@ def check(call: Call) -> int:
 
 def _fix(call: Call, loaded: Loaded) -> Loaded:
     """Rewrite the files where there is one right way to; return what they say then."""
-    changed = {path: text for path, raw in loaded.texts.items() if (text := files.fix(path, raw)) is not None}
+    fixed = {path: fix(raw) for path, raw in loaded.texts.items()}
+    changed = {path: text for path, (text, changes) in fixed.items() if changes}
     if not changed:
         call.out.hint("nothing can be fixed without a decision")
         return loaded
+    for path in changed:
+        for change in fixed[path][1]:
+            call.out.hint(clean(f"{path}: {change}"))
     call.confirm(f"rewrite {', '.join(changed)}?")
     for path, text in changed.items():
-        write_atomically(path, text)
-        call.out.hint(f"fixed {path}")
+        write_atomically(path, text.decode("utf-8", "surrogateescape"))
     return load(call, [os.path.abspath(path) for path in call.options.files])
 
 
@@ -69,7 +75,7 @@ def config(call: Call) -> int:
 
 
 def _path(call: Call) -> int:
-    found = files.discover(call.config, os.environ, os.getcwd())
+    found = discover(call.config, os.environ, os.getcwd())
     if call.options.json:
         call.out.data({"paths": list(found.paths), "reason": found.reason, "looked": list(found.looked)})
     else:

@@ -186,9 +186,11 @@ def _directory(name: str, path: str) -> Check:
 
 
 def _config(call: Call) -> Check:
-    from taskmaster_core import config  # noqa: PLC0415  # 100 ms; the other checks come out whatever it says
+    # 100 ms; the other checks come out whatever it says
+    from taskmaster_core import config  # noqa: PLC0415
+    from taskmaster_core.config.discover import discover  # noqa: PLC0415
 
-    found = config.discover(call.config, os.environ, os.getcwd())
+    found = discover(call.config, os.environ, os.getcwd())
     if not found.paths:
         return Check("config", PITY, "no file found", "taskmaster config path says where it was looked for")
     loaded = config.load(found.paths, os.environ, privileged=os.geteuid() == 0)

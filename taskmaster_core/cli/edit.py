@@ -18,6 +18,7 @@ import tomli
 from taskmaster_core import config as files
 from taskmaster_core.cli import reload
 from taskmaster_core.cli.call import Call
+from taskmaster_core.config.discover import discover
 from taskmaster_core.config.edit import add_job, locate, write_atomically
 from taskmaster_core.errors import ConfigInvalid, ExitStatus, NoCore, NotAsAsked, UsageError
 
@@ -33,7 +34,7 @@ def _file(call: Call, *, make: bool = False) -> str:
     """Return the file to change: named, else the core's, else the one that would be used here."""
     if not call.config and (running := _of_core(call)):
         return running
-    found = files.discover(call.config, os.environ, os.getcwd())
+    found = discover(call.config, os.environ, os.getcwd())
     if found.paths:
         return str(found.paths[0])
     if make:
@@ -105,7 +106,8 @@ def _refuse_invalid(call: Call, path: str, text: str) -> None:
 
 
 def _problems(path: str, text: str) -> list[files.Problem]:
-    return list(files.parse(text.encode(), path, os.environ).problems)
+    loaded = files.load([path], os.environ, privileged=os.geteuid() == 0, overlay={path: text.encode()})
+    return list(loaded.problems)
 
 
 def _apply(call: Call) -> int:

@@ -84,9 +84,9 @@ def _files(call: Call) -> str:
 
 
 def _found_here() -> list[str]:
-    from taskmaster_core.config import discover  # noqa: PLC0415  # only where a core runs and no file was named
+    from taskmaster_core.config.discover import discover  # noqa: PLC0415  # only where a core runs and none was named
 
-    return [path for path in discover([], os.environ, os.getcwd()).files if path]
+    return list(discover([], os.environ, os.getcwd()).paths)
 
 
 def _launch(call: Call) -> subprocess.Popen[bytes]:
