@@ -4,9 +4,9 @@ Two rules carry everything. **Goal and state are two things**: a command changes
 and the table says what closes the distance between them. **A report about another run is not ours**: every report names
 the run it speaks of, and a late, doubled or foreign one is ignored before the table is asked.
 
-`step` is a pure function: it reads no clock (`ctx.now`, seconds of CLOCK_BOOTTIME, is an argument), the next deadline is
-a field of the process, and what must happen is a tuple of effects for somebody else to carry out. The supervisor calls
-it; `docs/states.md` is generated from the table.
+`step` is a pure function: it reads no clock (`ctx.now`, seconds of CLOCK_BOOTTIME, is an argument), the next deadline
+is a field of the process, and what must happen is a tuple of effects for somebody else to carry out. The supervisor
+calls it; `docs/states.md` is generated from the table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from taskmaster_core.spec import Exit, Goal, JobSpec, Key, Restart, State
 
 HEALTHY_AFTER = 10.0
-"""A run that lived this long (or `successdelay`, if longer) makes the counts of failure start anew (DESIGN §6.2, retry)."""
+"""A run that lived this long (or `successdelay`, if longer) makes the counts of failure start anew (key `retry`)."""
 
 UNKILLABLE_AFTER = 10.0
 """Seconds after SIGKILL until a process that is still there is said to be unkillable (RELIABILITY §1)."""
@@ -327,9 +327,17 @@ def begin_if_wanted(proc: Proc, stimulus: Reconfigured, ctx: Ctx) -> Step:
 def _queue(proc: Proc, ctx: Ctx, reason: str) -> Step:
     """Go to pending; but first clear away what the last run left behind, so that there are never two copies."""
     if proc.lingering and proc.spec.killgroup:
-        clearing = _into(proc, State.STOPPING, ctx, "ending what its last run left behind", step=_KILLED_STEP)
+        clearing = _clearing(proc, ctx)
         return Step(clearing, (_emit("stopping", clearing, lingering=proc.lingering), _kill(clearing)))
     return Step(_into(proc, State.PENDING, ctx, reason or "waits for a start slot", lingering=0))
+
+
+def _clearing(proc: Proc, ctx: Ctx) -> Proc:
+    """Return the process while what outlived its leader is being ended."""
+    return _into(
+        proc, State.STOPPING, ctx, "ending what its last run left behind", step=_KILLED_STEP,
+        deadline=ctx.now + UNKILLABLE_AFTER,
+    )  # fmt: skip
 
 
 def launch(proc: Proc, _: Any, ctx: Ctx) -> Step:
@@ -514,11 +522,25 @@ def stopped_unborn(proc: Proc, report: SpawnFailed, ctx: Ctx) -> Step:
 def stopped(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     """Call it stopped: the whole tree is gone. Then do what the goal says."""
     again = proc.pid is None  # what an earlier run left behind was cleared; its end was told already
+    if report.lingering and proc.spec.killgroup:
+        return Step(proc) if again else _clear_first(proc, report, ctx)
     data = _told(report.exit) | {"swept": list(report.swept), "forced": proc.step == _KILLED_STEP}
     if report.lingering and not proc.spec.killgroup:
         data["lingering"] = report.lingering
     told = _emit("cleared" if again else "stopped", proc, **data)
     return _down(replace(_dead(proc, report), lingering=0, unkillable=False), ctx, told)
+
+
+def _clear_first(proc: Proc, report: Exited, ctx: Ctx) -> Step:
+    """End the rest of a tree whose leader ended by itself, before the shim heard that it was to be stopped."""
+    clearing = _clearing(_dead(proc, report), ctx)
+    told = _emit("exited", clearing, **_told(report.exit), expected=True, lingering=report.lingering)
+    return Step(clearing, (told, _kill(clearing)))
+
+
+def note_left(proc: Proc, report: Exited, ctx: Ctx) -> Step:
+    """Note how much of what its last run left behind still lives: the shim tells again when that has ended."""
+    return Step(replace(proc, lingering=report.lingering))
 
 
 def _down(proc: Proc, ctx: Ctx, told: Emit) -> Step:
@@ -534,7 +556,8 @@ def _down(proc: Proc, ctx: Ctx, told: Emit) -> Step:
 def escalate(proc: Proc, _: Deadline, ctx: Ctx) -> Step:
     """Go to the next step of the stop recipe; after the last, SIGKILL; after that, say that it does not die."""
     if proc.step == _KILLED_STEP:
-        stuck = replace(proc, deadline=ctx.now + 6 * UNKILLABLE_AFTER, unkillable=True, reason="does not die of SIGKILL")
+        later = ctx.now + 6 * UNKILLABLE_AFTER
+        stuck = replace(proc, deadline=later, unkillable=True, reason="does not die of SIGKILL")
         return Step(stuck, (_emit("unkillable", stuck, pid=proc.pid), _kill(stuck)))
     following = proc.step + 1
     if following < len(proc.spec.stop):
@@ -710,8 +733,8 @@ TABLE: dict[type, dict[State, Cell]] = {
                   exited=ignore, fatal=ignore, unknown=ignore),
     SpawnFailed: _row(stopped=ignore, pending=ignore, starting=failed_start, running=ignore, backoff=ignore,
                       stopping=stopped_unborn, exited=ignore, fatal=ignore, unknown=ignore),
-    Exited: _row(stopped=ignore, pending=ignore, starting=early_exit, running=exited, backoff=ignore, stopping=stopped,
-                 exited=ignore, fatal=ignore, unknown=ignore),
+    Exited: _row(stopped=note_left, pending=ignore, starting=early_exit, running=exited, backoff=note_left,
+                 stopping=stopped, exited=note_left, fatal=note_left, unknown=ignore),
     Unkillable: _row(stopped=ignore, pending=ignore, starting=ignore, running=ignore, backoff=ignore,
                      stopping=still_there, exited=ignore, fatal=ignore, unknown=ignore),
     Deadline: _row(stopped=ignore, pending=ignore, starting=succeed, running=ignore, backoff=retry_now,

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from taskmaster_core import machine as m
-from taskmaster_core.spec import Backoff, Exit, Goal, JobSpec, Key, Restart, State, StopStep
+from taskmaster_core.spec import Exit, Goal, JobSpec, Key, State, StopStep
 
 KEY = Key("web", 0)
 NOW = 1000.0
@@ -82,8 +82,3 @@ def doing(step: m.Step) -> list[m.Effect]:
     """Return the effects that are no facts."""
     return [effect for effect in step.effects if not isinstance(effect, m.Emit)]
 
-
-__all__ = [
-    "CLEAN", "FAILED", "KEY", "KILLED", "NOW", "NO_SUCH_FILE", "PID", "RUN", "SPEC", "Backoff", "Restart", "ctx", "doing",
-    "facts", "kinds", "proc", "run_of", "spec", "stimuli",
-]  # fmt: skip

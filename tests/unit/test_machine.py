@@ -9,9 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskmaster_core import machine as m
-from taskmaster_core.spec import Exit, Goal, Restart, State
+from taskmaster_core.spec import Backoff, Exit, Goal, Restart, State
 from tests.samples import (
-    CLEAN, FAILED, KEY, KILLED, NO_SUCH_FILE, NOW, PID, RUN, Backoff, ctx, doing, facts, kinds, proc, run_of, spec,
+    CLEAN,
+    FAILED,
+    KEY,
+    KILLED,
+    NO_SUCH_FILE,
+    NOW,
+    PID,
+    RUN,
+    ctx,
+    doing,
+    facts,
+    kinds,
+    proc,
+    run_of,
+    spec,
 )  # fmt: skip
 
 STILL = Backoff(first=0.1, factor=2.0, max=30.0, jitter=0.0)

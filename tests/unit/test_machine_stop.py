@@ -7,7 +7,21 @@ import pytest
 from taskmaster_core import machine as m
 from taskmaster_core.spec import Goal, State
 from tests.samples import (
-    CLEAN, FAILED, KEY, KILLED, NO_SUCH_FILE, NOW, PID, RUN, ctx, doing, facts, kinds, proc, run_of, spec,
+    CLEAN,
+    FAILED,
+    KEY,
+    KILLED,
+    NO_SUCH_FILE,
+    NOW,
+    PID,
+    RUN,
+    ctx,
+    doing,
+    facts,
+    kinds,
+    proc,
+    run_of,
+    spec,
 )  # fmt: skip
 
 TERM, INT = 15, 2
@@ -138,8 +152,8 @@ def test_kill_kills_the_tree_at_once(state: State) -> None:
 # Runs that are not born yet ------------------------------------------------------------------------------------------
 
 
-def unborn(**changes: object) -> m.Proc:
-    return proc(State.STARTING, pid=None, started_at=None, deadline=None, **changes)
+def unborn() -> m.Proc:
+    return proc(State.STARTING, pid=None, started_at=None, deadline=None)
 
 
 def test_L30_stop_during_start_waits_for_the_pid_then_stops() -> None:
@@ -176,7 +190,7 @@ def test_L30_start_during_stop_starts_again_afterwards() -> None:
 
 
 def test_L30_last_command_of_a_burst_wins() -> None:
-    burst = [m.Stop(), m.Start(), m.Relaunch(), m.Stop(), m.Start(), m.Stop()]
+    burst: list[m.Stimulus] = [m.Stop(), m.Start(), m.Relaunch(), m.Stop(), m.Start(), m.Stop()]
     found = run_of(proc(State.RUNNING), *burst, m.Exited(RUN, CLEAN))
     assert [len(doing(step)) for step in found] == [1, 0, 0, 0, 0, 0, 0]
     assert found[-1].proc.state is State.STOPPED
@@ -244,6 +258,29 @@ def test_a_doubled_report_of_the_birth_does_not_disturb_clearing() -> None:
 def test_without_killgroup_what_was_left_behind_is_let_be() -> None:
     found = m.step(proc(State.EXITED, spec(killgroup=False), lingering=1), m.Start(), ctx())
     assert (found.proc.state, found.proc.lingering, doing(found)) == (State.PENDING, 0, [])
+
+
+@pytest.mark.parametrize("state", [State.STOPPED, State.BACKOFF, State.EXITED, State.FATAL])
+def test_what_was_left_behind_and_ended_by_itself_needs_no_clearing(state: State) -> None:
+    noted = m.step(proc(state, run=RUN, lingering=2), m.Exited(RUN, CLEAN), ctx())
+    assert noted == m.Step(proc(state, run=RUN, lingering=0))
+    assert m.step(noted.proc, m.Start(), ctx()).proc.state is State.PENDING
+
+
+def test_a_leader_that_ended_before_the_stop_reached_it_takes_its_rest_along() -> None:
+    _, clearing, cleared = run_of(
+        proc(State.RUNNING), m.Stop(), m.Exited(RUN, FAILED, lingering=2), m.Exited(RUN, FAILED)
+    )
+    assert kinds(clearing) == ["exited", "KillTree"]
+    assert (clearing.proc.state, clearing.proc.lingering, clearing.proc.exit) == (State.STOPPING, 2, FAILED)
+    assert clearing.proc.deadline == NOW + 10
+    assert kinds(cleared) == ["cleared"]
+    assert cleared.proc.state is State.STOPPED
+
+
+def test_the_first_end_told_twice_does_not_end_the_clearing() -> None:
+    clearing, doubled = run_of(proc(State.EXITED, lingering=2), m.Start(), m.Exited(RUN, CLEAN, lingering=2))
+    assert doubled == m.Step(clearing.proc)
 
 
 # Extremes ------------------------------------------------------------------------------------------------------------

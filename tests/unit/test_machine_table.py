@@ -10,7 +10,8 @@ from taskmaster_core import machine as m
 from taskmaster_core.spec import State
 from tests.samples import ctx, proc, stimuli
 
-# The design's own table; `·` ignore, ✗ refuse. Rows that this build adds or renames stand below it.
+# The design's own table; `·` ignore, ✗ refuse. Two rows are added at its end; `note_left` is new: a run that left
+# descendants behind ends a second time, when they have ended (docs/adr/0002).
 DESIGN = """
 | stimulus | stopped | pending | starting | running | backoff | stopping | exited | fatal | unknown |
 | Start | begin | ✗ already | ✗ already | ✗ already | begin | want_up | begin | begin | want_up |
@@ -24,7 +25,7 @@ DESIGN = """
 | GateOpened | · | launch | · | · | · | · | · | · | · |
 | Spawned | · | · | spawned | · | · | note_pid | · | · | · |
 | SpawnFailed | · | · | failed_start | · | · | stopped_unborn | · | · | · |
-| Exited | · | · | early_exit | exited | · | stopped | · | · | · |
+| Exited | note_left | · | early_exit | exited | note_left | stopped | note_left | note_left | · |
 | Deadline | · | · | succeed | · | retry_now | escalate | · | · | · |
 | LinkLost | · | · | lose | lose | · | lose | · | · | · |
 | Found | · | · | · | · | · | · | · | · | adopt |
