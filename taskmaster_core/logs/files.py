@@ -46,6 +46,14 @@ def open_regular(path: str) -> int:
     return fd
 
 
+def resolve(path: str) -> str:
+    """Return where the file really lies, beside which its rotated parts are; a link of others is not followed."""
+    try:
+        return _trusted_target(path) if os.path.islink(path) else path
+    except OSError:
+        return path
+
+
 def _trusted_target(path: str) -> str:
     """Return where a link leads to, read from the very link whose owner was checked."""
     link = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)

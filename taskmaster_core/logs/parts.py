@@ -100,10 +100,9 @@ class Listing:
         return None
 
 
-def order(suffix: str) -> tuple[str, int, str]:
-    """Return what sorts suffixes from old to new; the empty one is before all."""
-    stamp, _, number = suffix.rpartition(".")
-    return stamp, len(number), number
+def order(suffix: str) -> int:
+    """Return the number of a part, which only ever grows (its time need not); -1 for the empty suffix."""
+    return int(suffix.rpartition(".")[2]) if suffix else -1
 
 
 def _suffixed(index: str | None, suffix: str) -> str | None:

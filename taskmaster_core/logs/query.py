@@ -21,6 +21,8 @@ from taskmaster_core.logs.pattern import Pattern
 from taskmaster_core.logs.stream import BLOCK, Ask, Batch, Cursor, Stream
 
 _SMALLEST = 16 * 1024
+_OURS = "taskmaster"
+"""The tag of what the shim itself writes into a file (how much was lost); no process has it, and all may see it."""
 
 
 class Source(Struct, frozen=True):
@@ -98,6 +100,8 @@ class _Group:
 
     def label(self, tag: str) -> Label | None:
         """Return how a line with that tag is shown, None if nobody asked for it."""
+        if tag == _OURS:
+            return Label(tag, self._only.stream)
         source = self._by_tag.get(tag) or self._by_tag.get(None)
         if source is None:
             return None if tag else Label(self._only.key if len(self._by_tag) == 1 else "", self._only.stream)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
 
 from taskmaster_core.logs.archive import open_archive
-from taskmaster_core.logs.files import PlainFile, Readable
+from taskmaster_core.logs.files import PlainFile, Readable, resolve
 from taskmaster_core.logs.index import Index
 from taskmaster_core.logs.lines import Label, LogLine, Origin, Sift, annotate, pieces, ready
 from taskmaster_core.logs.parts import File, Listing, order
@@ -172,7 +172,7 @@ class Stream:
     """Read one stream. `listing` may be shared by streams that are read for the same answer."""
 
     def __init__(self, path: str, index: str | None, listing: Listing | None = None) -> None:
-        self.path = path
+        self.path = resolve(path)
         self.index_path = index
         self._listing = listing or Listing()
 
@@ -245,7 +245,7 @@ class Stream:
             place = cursor if first else Cursor(file.after, 0, file.ino)
             try:
                 with _Open(file, lenient=lenient) as opened:
-                    if first and not opened.fits(cursor):
+                    if first and (_is_gone(file, cursor) or not opened.fits(cursor)):
                         return _begin_again(file, cursor, opened.mtime, ask)
                     end = _bound(file, opened.data.size, ask.bound)
                     if place.offset < end:
@@ -302,6 +302,11 @@ class Stream:
 
 def _nothing(cursor: Cursor, *, problem: str = "", held: bool = False) -> Batch:
     return Batch([], cursor, more=False, cursor=lambda _: cursor, held=held, problem=problem)
+
+
+def _is_gone(file: File, cursor: Cursor) -> bool:
+    """Tell whether the part pointed into was removed and this is a later one."""
+    return bool(cursor.after and file.suffix) and order(file.suffix) > order(cursor.after) + 1
 
 
 def _begin_again(file: File, cursor: Cursor, mtime: float, ask: Ask) -> Batch:
