@@ -10,7 +10,7 @@ import re
 
 from msgspec import Struct
 
-_OPERATOR = re.compile(r"&&|\|\||>>|<<|\$\(|[|;<>*`]|&(?=\s|$)|(?<=\d)>&")
+_OPERATOR = re.compile(r"&&|\|\||>>|>&|<<|\$\(|[|;<>*`]|&(?=\s|$)")
 _VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*(?::[-?][^}]*)?\}", re.ASCII)
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _BARE = re.compile(r"\$[A-Za-z_]\w*", re.ASCII)
