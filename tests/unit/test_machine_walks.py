@@ -386,13 +386,16 @@ class Walk(RuleBasedStateMachine):
             return
         if self.proc.goal is Goal.GONE:
             self.quiet_down()
-            assert self.forgotten
+            assert self.told_to_forget()
             return
         self.give(m.Stop())
         assert self.quiet_down() is State.STOPPED
         assert not self.world.living
         self.give(m.Start())
         assert self.quiet_down() is State.RUNNING
+
+    def told_to_forget(self) -> bool:
+        return self.forgotten
 
     def quiet_down(self) -> State:
         for _ in range(100):
