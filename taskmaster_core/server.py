@@ -101,8 +101,11 @@ class Server:
             self._bind_at(socket, path)
 
     def close(self) -> None:
-        """Say what is still to be said and close."""
+        """Say what is still to be said and close. The files go too: one that is left tells of a core that died."""
         self._context.destroy(linger=200)
+        for path in self._paths:
+            with suppress(OSError):
+                os.unlink(path)
 
     # Requests ----------------------------------------------------------------------------------------------------
 
