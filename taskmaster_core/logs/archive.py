@@ -146,8 +146,6 @@ class _Archive:
         while offset < end:
             number = bisect_right(self._starts, offset) - 1
             data = self._unpack(number)[offset - self._starts[number] :][: end - offset]
-            if not data:
-                break  # damaged: what can be read is what there is
             pieces.append(data)
             offset += len(data)
         return b"".join(pieces)
@@ -155,11 +153,15 @@ class _Archive:
     def _unpack(self, number: int) -> bytes:
         if self._held[0] != number:
             _, at, length = self._members[number]
-            packed = self._file.read(at + _HEAD.size, length - _HEAD.size - _TAIL.size)
+            raw = self._file.read(at, length)
+            crc, inside = _TAIL.unpack(raw[-_TAIL.size :])
             try:
-                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, MEMBER)
+                packer = zlib.decompressobj(-zlib.MAX_WBITS)
+                data = packer.decompress(raw[_HEAD.size : -_TAIL.size], MEMBER)
             except zlib.error as error:
                 raise OSError(f"damaged archive: {error}") from error
+            if (zlib.crc32(data), len(data)) != (crc, inside):
+                raise OSError("damaged archive: the checksum is wrong")
             self._held = (number, data)
         return self._held[1]
 

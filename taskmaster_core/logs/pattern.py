@@ -46,15 +46,19 @@ class Pattern:
     def _expression(self) -> Callable[[bytes], bool]:
         flags = re.IGNORECASE if self.ignorecase else re.NOFLAG
         try:
-            if self.text.isascii():
-                search = re.compile(self.text.encode(), flags).search
-                return lambda line: search(line.removesuffix(b"\n")) is not None
             find = re.compile(self.text, flags).search
+            find_ascii = re.compile(self.text.encode("utf-8", "surrogateescape"), flags).search
         except (re.error, OverflowError, RecursionError) as error:
             raise UsageError(
                 f"not a regular expression: {error}", "put a backslash before . * + ? ( ) [ ] { } | ^ $"
             ) from None
-        return lambda line: find(line.decode("utf-8", "replace").removesuffix("\n")) is not None
+
+        def hit(line: bytes) -> bool:
+            if line.isascii():  # most lines, and bytes are faster; in the others "." is a character, not a byte
+                return find_ascii(line.removesuffix(b"\n")) is not None
+            return find(line.decode("utf-8", "replace").removesuffix("\n")) is not None
+
+        return hit
 
     def _holds(self, data: bytes) -> bool:
         return self.literal is not None and self.literal in data

@@ -181,7 +181,7 @@ class Stream:
         return self._listing.files(self.path, self.index_path)
 
     def read(self, cursor: Cursor, ask: Ask) -> Batch:
-        """Return lines after the cursor; raise OSError if the live file cannot be read."""
+        """Return lines after the cursor."""
         return self._retry(lambda lenient: self._read(cursor, ask, lenient=lenient), _nothing(cursor, held=True))
 
     def back(self, cursor: Cursor, ask: Ask) -> Batch:
@@ -285,18 +285,24 @@ class Stream:
     def _cursor_in(self, file: File, offset: int | None, *, lenient: bool) -> Cursor:
         if not file.ino:
             return Cursor(file.after)
-        with _Open(file, lenient=lenient) as opened:
-            size = opened.data.size
-            return opened.cursor(size if offset is None else min(offset, size))
+        try:
+            with _Open(file, lenient=lenient) as opened:
+                size = opened.data.size
+                return opened.cursor(size if offset is None else min(offset, size))
+        except OSError:
+            return Cursor(file.after, 0, file.ino)  # whoever reads there is told what is wrong with it
 
     def _at_time(self, when: float, *, lenient: bool) -> Cursor:
         for file in self.files():
             if not file.ino:
                 break
-            with _Open(file, lenient=lenient) as opened:
-                offset = opened.at_time(when)
-                if offset is not None:
-                    return opened.cursor(min(offset, opened.data.size))
+            try:
+                with _Open(file, lenient=lenient) as opened:
+                    offset = opened.at_time(when)
+                    if offset is not None:
+                        return opened.cursor(min(offset, opened.data.size))
+            except OSError:
+                continue  # a damaged part holds nothing that could be read
         return self._end(lenient=lenient)
 
 
