@@ -6,6 +6,8 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskmaster_core import wire
-from taskmaster_core.errors import Refused
+from taskmaster_core.errors import BadRequest, Refused, WrongVersion
 from taskmaster_core.server import REMEMBERED, Asked, Server
 
 
@@ -50,6 +52,10 @@ class World:
                 return found
             time.sleep(0.002)
         raise AssertionError("it did not come true")
+
+    def has_asked(self, number: int) -> bool:
+        """Tell whether so many requests have come."""
+        return len(self.asked) == number
 
     def reply(self, socket: zmq.Socket[bytes]) -> wire.Reply:
         """Return the next reply a client gets."""
@@ -151,18 +157,14 @@ json_like = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-shaped = st.fixed_dictionaries({}, optional={name: json_like for name in ("v", "id", "op", "select", "args")})
+shaped = st.fixed_dictionaries({}, optional=dict.fromkeys(("v", "id", "op", "select", "args"), json_like))
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=60) | (json_like | shaped).map(msgspec.json.encode))
 def test_P06_no_frame_at_all_makes_decoding_raise_anything_else(frame: bytes) -> None:
-    try:
-        decoded = wire.decode_request(frame)
-    except wire.TaskmasterError as error:
-        assert error.code in ("bad_request", "wrong_version")
-    else:
-        assert decoded.v == wire.VERSION
+    with suppress(BadRequest, WrongVersion):
+        assert wire.decode_request(frame).v == wire.VERSION
     assert isinstance(wire.request_id_in(frame), str)
 
 
@@ -209,8 +211,8 @@ def test_P09_answers_are_forgotten_after_a_while_but_open_requests_never(world: 
     world.until(lambda: world.asked)
     for number in range(REMEMBERED + 5):
         dealer.send_multipart([b"", request("reset", f"r{number}")])
-        asked = world.until(lambda number=number: len(world.asked) == number + 2 and world.asked[-1])
-        world.server.answer(asked, {})
+        world.until(partial(world.has_asked, number + 2))
+        world.server.answer(world.asked[-1], {})
         world.reply(dealer)
     dealer.send_multipart([b"", request("restart", "open")])
     world.until(lambda: world.server._late)
