@@ -36,6 +36,8 @@ FIRST_SILENCE = 1.0
 TRIES = 3
 """How often a request is repeated before the core counts as gone."""
 
+_NO_FILE = "no such file"
+
 Notice = Callable[[str], None]
 """Told, in words, that the core is restarting or silent."""
 
@@ -62,7 +64,7 @@ def probe(path: str) -> str | None:
         except BlockingIOError:
             return None  # EAGAIN: somebody listens, the backlog is full
         except OSError as error:
-            known = {ENOENT: "no such file", ECONNREFUSED: "nobody listens"}
+            known = {ENOENT: _NO_FILE, ECONNREFUSED: "nobody listens"}
             return known.get(error.errno or 0, error.strerror or str(error))
     return None
 
@@ -227,8 +229,9 @@ class Client:
                 pinged, patience = True, self._silence
 
     def _repeat(self, frame: bytes, repeated: int) -> int:
-        if repeated == self._tries:
-            reason = probe(self.commands)
+        reason = probe(self.commands)
+        # A core that ends in good order takes its socket away; one that is replaced leaves it to the next.
+        if repeated == self._tries or reason == _NO_FILE:
             said = reason or "it is there, but silent: it is restarting, or hung"
             raise NoCore(f"the core at {self.commands} does not answer ({said})", "ask the machine: taskmaster doctor")
         self.on_notice(f"the core does not answer: restarting? (try {repeated + 1} of {self._tries})")

@@ -67,8 +67,9 @@ def add(call: Call) -> int:
     """Add a job to the config file."""
     path = _file(call, make=True)
     keys = _keys(call)
-    text = add_job(_read(path), call.options.name, list(call.options.rest), **keys)
-    _refuse_invalid(call, path, text)
+    old = _read(path)
+    text = add_job(old, call.options.name, list(call.options.rest), **keys)
+    _refuse_invalid(call, path, old, text)
     if os.path.exists(path):
         call.confirm(f"add {call.options.name} to {path}?")
     write_atomically(path, text)
@@ -96,13 +97,18 @@ def _key(text: str) -> dict[str, Any]:
         return {name.strip(): value.strip()}
 
 
-def _refuse_invalid(call: Call, path: str, text: str) -> None:
-    """Print what would be wrong with a file of this text, and raise ConfigInvalid if that forbids it."""
+def _refuse_invalid(call: Call, path: str, old: str, text: str) -> None:
+    """Print what would be newly wrong with a file of this text; raise ConfigInvalid if anything forbids it."""
+    known = {(each.code, each.message) for each in _problems(path, old)} if old else set()
     problems = _problems(path, text)
-    if problems:
-        call.out.complain(files.render(problems, color=call.out.colored(call.out.stderr)))
+    _tell(call, [each for each in problems if each.severity == "error" or (each.code, each.message) not in known])
     if any(each.severity == "error" for each in problems):
         raise ConfigInvalid(f"{path} would not be valid; nothing was written")
+
+
+def _tell(call: Call, problems: list[files.Problem]) -> None:
+    if problems:
+        call.out.complain(files.render(problems, color=call.out.colored(call.out.stderr)).rstrip())
 
 
 def _problems(path: str, text: str) -> list[files.Problem]:
@@ -153,8 +159,7 @@ def _edited(call: Call, path: str, copy: str, line: int | None) -> str:
         _run_editor(copy, line)
         text = _read(copy)
         problems = _problems(path, text)
-        if problems:
-            call.out.complain(files.render(problems, color=call.out.colored(call.out.stderr)))
+        _tell(call, problems)
         errors = [each for each in problems if each.severity == "error"]
         if not errors or _decide(call) == "w":
             return text

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskmaster_core.cli.shell import complete
+from taskmaster_core.client import probe
 from tests.fakecore import FakeCore, done, job, process, status
 from tests.unit.conftest import Cli, Said
 
@@ -83,6 +84,7 @@ def test_a_line_may_ask_another_instance(fake: FakeCore, script) -> None:
 
 def test_without_a_core_lines_say_so_and_the_shell_lives_on(fake: FakeCore, script) -> None:
     fake.stop()
+    fake.until(lambda: probe(fake.commands) is not None)
     said = script("status\nhelp\n")
     assert "no core of instance `default` answers" in said.err
     assert "usage: taskmaster" in said.out

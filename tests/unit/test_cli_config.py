@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskmaster_core.cli import doctor
+from taskmaster_core.client import probe
+from taskmaster_core.errors import ConfigInvalid
+from tests.fakecore import FakeCore, status
+from tests.unit.conftest import Cli
+
+PLAIN = '# mine\n[[task]]\nname = "web"  # the server\ncmd = "serve"\n'
+PLAN = {
+    "rows": [{"sign": "=", "job": "web", "effect": "", "fields": []}],
+    "generation": 2,
+    "changes": 0,
+    "warnings": [],
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "taskmaster.toml"
+    path.write_text(PLAIN)
+    return path
+
+
+@pytest.fixture
+def alone(fake: FakeCore) -> FakeCore:
+    """No core runs."""
+    fake.stop()
+    fake.until(lambda: probe(fake.commands) is not None)  # libzmq closes a listener a moment later
+    return fake
+
+
+def editor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:
+    made = tmp_path / "vi"
+    made.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/edited\n{script}\n')
+    made.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(made))
+
+
+# check and config
+
+
+def test_check_of_a_good_file_names_its_jobs(alone: FakeCore, cli: Cli, file: Path) -> None:
+    said = cli("check")
+    assert (said.status, said.out) == (0, f"{file}: no problems; jobs: web\n")
+
+
+def test_check_draws_the_mistake(alone: FakeCore, cli: Cli, file: Path) -> None:
+    file.write_text('[[task]]\nname = "web"\ncmd = "x"\nautostrat = true\n')
+    said = cli("check", str(file))
+    assert said.status == 6
+    for part in ("taskmaster.toml:4:1", "^^^^^^^^^", "autostart"):
+        assert part in said.out
+
+
+def test_check_as_json_and_for_github(alone: FakeCore, cli: Cli, file: Path) -> None:
+    file.write_text('[[task]]\nname = "web"\ncmd = "x"\nautostrat = true\n')
+    assert json.loads(cli("check", "--format", "json").out)["errors"][0]["line"] == 4
+    assert cli("check", "--format", "github").out.startswith("::error file=")
+
+
+def test_fix_rewrites_what_has_one_right_way(alone: FakeCore, cli: Cli, file: Path) -> None:
+    file.write_text(PLAIN + "umask = 0027\n")
+    said = cli("check", "--fix")
+    assert said.status == 0
+    assert file.read_text() == PLAIN + "umask = 0o027\n"
+
+
+def test_fix_asks_on_a_terminal_and_takes_no_for_an_answer(
+    alone: FakeCore, cli: Cli, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(PLAIN + "umask = 0027\n")
+    _type(monkeypatch, "n\n")
+    assert cli("check", "--fix").status == 1
+    assert "0027" in file.read_text()
+    _type(monkeypatch, "")
+    assert cli("-y", "check", "--fix").status == 0
+    assert "0o027" in file.read_text()
+
+
+def _type(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    typed = io.StringIO(text)
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
+
+
+def test_config_path_says_which_and_why(alone: FakeCore, cli: Cli, file: Path) -> None:
+    said = cli("config", "path")
+    assert (said.status, said.out) == (0, f"{file}\n")
+    assert "working directory" in said.err
+
+
+def test_config_path_of_nothing_is_6(alone: FakeCore, cli: Cli) -> None:
+    assert cli("config", "path").status == 6
+
+
+def test_config_show_asks_the_core(fake: FakeCore, cli: Cli) -> None:
+    fake.on("config", {"files": ["/a"], "generation": 3, "settings": {}, "jobs": []})
+    assert json.loads(cli("config", "show").out)["generation"] == 3
+
+
+def test_config_show_without_a_core_shows_the_file_and_no_value_of_a_variable(
+    alone: FakeCore, cli: Cli, file: Path
+) -> None:
+    file.write_text(PLAIN + 'env = { TOKEN = "hush" }\n')
+    said = cli("config", "show")
+    assert json.loads(said.out)["jobs"][0]["env"] == ["TOKEN"]
+    assert "hush" not in said.out
+
+
+def test_config_schema_is_json(alone: FakeCore, cli: Cli) -> None:
+    assert "properties" in json.loads(cli("config", "schema").out)
+
+
+# add and edit
+
+
+def test_add_keeps_what_is_in_the_file(alone: FakeCore, cli: Cli, file: Path) -> None:
+    said = cli("add", "api", "-p", "2", "--set", "restart=always", "--", "serve", "--port", "80")
+    assert said.status == 0, said.err
+    text = file.read_text()
+    assert text.startswith(PLAIN)
+    for part in ('name = "api"', 'cmd = "serve --port 80"', "numprocess = 2", 'restart = "always"'):
+        assert part in text
+
+
+def test_add_makes_a_file_where_none_is(alone: FakeCore, cli: Cli, tmp_path: Path) -> None:
+    assert cli("add", "api", "--", "serve").status == 0
+    assert cli("check").status == 0
+    assert (tmp_path / "taskmaster.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["web", "--", "x"], 7),
+        (["a:b", "--", "x"], 6),
+        (["api", "--set", "nope=1", "--", "x"], 6),
+        (["api", "--set", "x", "--", "x"], 2),
+    ],
+)
+def test_add_of_what_would_not_load_writes_nothing(
+    alone: FakeCore, cli: Cli, file: Path, words: list[str], code: int
+) -> None:
+    assert cli("add", *words).status == code
+    assert file.read_text() == PLAIN
+
+
+def test_add_is_applied_by_a_core_that_runs(fake: FakeCore, cli: Cli, file: Path) -> None:
+    fake.on("status", status(config=[str(file)])).on("reload", PLAN)
+    assert cli("add", "api", "--", "serve").status == 0
+    assert fake.last("reload")["args"] == {"plan": False}
+
+
+def test_edit_opens_a_copy_at_the_job_and_takes_it_over(
+    alone: FakeCore, cli: Cli, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor(monkeypatch, tmp_path, 'sed -i s/serve/server/ "$2"')
+    assert cli("edit", "web").status == 0
+    assert 'cmd = "server"' in file.read_text()
+    line, copy = (tmp_path / "edited").read_text().split()
+    assert (line, copy == str(file)) == ("+2", False)
+
+
+def test_edit_writes_nothing_that_is_not_valid(
+    alone: FakeCore, cli: Cli, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor(monkeypatch, tmp_path, 'sed -i s/cmd/cdm/ "$1"')
+    said = cli("edit")
+    assert said.status == 6
+    assert "cdm" in said.err
+    assert file.read_text() == PLAIN
+
+
+def test_edit_asks_again_what_to_do_with_what_is_not_valid(
+    alone: FakeCore, cli: Cli, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor(monkeypatch, tmp_path, 'sed -i s/cmd/cdm/ "$1$2"')
+    _type(monkeypatch, "?\nd\n")
+    assert cli("edit").status == 1
+    assert file.read_text() == PLAIN
+
+
+def test_edit_without_a_change_does_nothing(
+    alone: FakeCore, cli: Cli, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor(monkeypatch, tmp_path, "true")
+    assert cli("edit").status == 0
+    assert file.read_text() == PLAIN
+
+
+def test_edit_gives_way_to_somebody_elses_change(
+    alone: FakeCore, cli: Cli, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor(monkeypatch, tmp_path, f'sed -i s/serve/server/ "$1"; echo "# theirs" >> {file}')
+    assert cli("edit").status == 1
+    assert file.read_text() == PLAIN + "# theirs\n"
+
+
+def test_an_editor_that_fails_changes_nothing(
+    alone: FakeCore, cli: Cli, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor(monkeypatch, tmp_path, 'echo x > "$1"; exit 3')
+    assert cli("edit").status == 1
+    assert file.read_text() == PLAIN
+
+
+# reload and rollback
+
+
+def test_reload_says_what_it_did(fake: FakeCore, cli: Cli) -> None:
+    field = {"name": "retry", "old": "3", "new": "5", "cost": "live"}
+    rows = [{"sign": "~", "job": "web", "effect": "nothing restarts", "fields": [field]}, *PLAN["rows"]]
+    fake.on("reload", {"rows": rows, "generation": 4, "changes": 1, "warnings": []})
+    said = cli("reload", "--except", "db")
+    assert fake.last("reload")["args"] == {"plan": False, "except": ["db"]}
+    assert said.out.splitlines() == [
+        "~ web: nothing restarts",
+        "    retry: 3 → 5 (live)",
+        "1 change applied as generation 4; 1 job as before",
+    ]
+
+
+def test_a_reload_of_a_broken_file_says_what_is_wrong(fake: FakeCore, cli: Cli) -> None:
+    def answer(request: dict[str, Any]) -> None:
+        error = ConfigInvalid("the config has 1 problem(s)")
+        problem = {"code": "E101", "file": "t.toml", "line": 1, "column": 1, "message": "unknown key `x`", "help": ""}
+        error.detail = [problem]  # type: ignore[attr-defined]
+        raise error
+
+    fake.on("reload", answer)
+    said = cli("reload")
+    assert said.status == 6
+    assert "t.toml:1:1: [E101] unknown key `x`" in said.err
+
+
+def test_rollback_writes_back_the_generation_before_and_reloads(fake: FakeCore, cli: Cli, file: Path) -> None:
+    known = [{"number": number, "at": 0.0, "cause": {"kind": "reload"}, "jobs": 1} for number in (1, 2, 3)]
+    fake.on("generations", known).on("status", status(generation=3)).on("reload", PLAN)
+    fake.on("generation", {"number": 2, "texts": {str(file): "# older\n"}})
+    assert cli("rollback").status == 0
+    assert fake.last("generation")["args"] == {"number": 2}
+    assert file.read_text() == "# older\n"
+    assert fake.ops()[-1] == "reload"
+
+
+def test_rollback_with_nothing_before_is_no_such(fake: FakeCore, cli: Cli) -> None:
+    fake.on("generations", [{"number": 1, "at": 0.0, "cause": {}, "jobs": 1}]).on("status", status(generation=1))
+    assert cli("rollback").status == 4
+
+
+def test_rollback_list_writes_nothing(fake: FakeCore, cli: Cli) -> None:
+    fake.on("generations", [{"number": 7, "at": 0.0, "cause": {"kind": "operator", "who": "uid 0 pid 1"}, "jobs": 4}])
+    said = cli("rollback", "--list")
+    assert "uid 0 pid 1" in said.out
+    assert fake.ops() == ["generations"]
+
+
+# doctor
+
+
+def test_doctor_joins_its_own_checks_and_the_cores(fake: FakeCore, cli: Cli, file: Path) -> None:
+    checks = [{"name": "journal", "ok": False, "text": "ENOSPC", "help": "make room"}]
+    fake.on("doctor", {"checks": checks})
+    said = cli("doctor")
+    assert said.status == 1
+    assert "✗ core: journal" in said.out
+    assert "-> make room" in said.out
+    assert "✓ libzmq" in said.out
+
+
+def test_doctor_without_a_core_is_no_error(alone: FakeCore, cli: Cli, file: Path) -> None:
+    said = cli("doctor")
+    assert said.status == 0, said.out
+    assert "none runs" in said.out
+
+
+@pytest.mark.parametrize(
+    ("check", "level"),
+    [
+        (doctor._kernel("5.3.0-1-amd64"), "bad"), (doctor._kernel("6.18.4-fc"), "good"),
+        (doctor._descriptors(1024, 1024), "warning"), (doctor._descriptors(1024, 524288), "good"),
+        (doctor._inotify("/nonexistent"), "warning"),
+    ],
+)  # fmt: skip
+def test_what_is_not_enough_is_told(check: doctor.Check, level: str) -> None:
+    assert check.level == level
+
+
+def test_doctor_sees_a_directory_that_others_may_enter(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    found = doctor._directory("run directory", str(tmp_path))
+    assert found.level == "bad"
+    assert "chmod" in found.help
+
+
+def test_doctor_tells_a_held_lock_from_a_free_one(tmp_path: Path) -> None:
+    import fcntl
+    import os
+
+    lock = tmp_path / "shim.lock"
+    with lock.open("w") as file:
+        assert not doctor._held(str(lock), os.open)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert doctor._held(str(lock), os.open)
