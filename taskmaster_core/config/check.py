@@ -22,7 +22,7 @@ from taskmaster_core.config.model import (
     Task,
     TaskKeys,
 )
-from taskmaster_core.config.source import Edit, Finding, Path, Source
+from taskmaster_core.config.source import MOST, Edit, Finding, Path, Source
 from taskmaster_core.config.values import Invalid, Several, clipped, job_name, kind, variables
 
 TABLES: dict[str, type[BaseModel]] = {"backoff": BackoffKeys, "log": LogKeys, "limits": LimitKeys}
@@ -71,9 +71,8 @@ def read_tables(source: Source) -> Tables:
     data = source.data
     if data is None or _original_shape(source, data):
         return Tables()
-    for key in data:
-        if key not in File.model_fields:
-            _unknown_top(source, key, data[key])
+    for key in [key for key in data if key not in File.model_fields][:MOST]:
+        _unknown_top(source, key, data[key])
     return Tables(
         tuple(_tasks(source, data)),
         _defaults(source, data),
@@ -192,7 +191,7 @@ def _validated(source: Source, model: type[BaseModel], entry: Any, path: Path, t
         return model.model_validate(entry)
     except ValidationError as error:
         details = error.errors(include_url=False)
-    for detail in details:
+    for detail in details[:MOST]:
         _report(source, dict(detail), path, table)
     return _rest(model, entry, [tuple(detail["loc"]) for detail in details])
 

@@ -63,11 +63,11 @@ class _Loader:
     def read(self, shown: str, parents: tuple[_Member, ...] = (), blame: tuple[Source, Path] | None = None) -> None:
         """Read a file and what it includes; `blame` is the entry that named it."""
         path = os.path.abspath(shown)
-        real = os.path.realpath(path)
-        if real in self._seen:
-            return
-        self._seen.add(real)
         try:
+            real = os.path.realpath(path)  # raises ValueError for a NUL
+            if real in self._seen:
+                return
+            self._seen.add(real)
             raw, status = self.world.read(path)
         except (OSError, ValueError) as error:
             self._unreadable(shown, error, blame)

@@ -7,7 +7,10 @@ to report, because tree-sitter costs more than the whole check of a small file.
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from functools import cached_property
 
 import tomli
 import tree_sitter_toml
@@ -60,14 +63,13 @@ class Locator:
         header = next((child for child in node.children if child.type in _KEYS), None)
         if header is None:
             return
-        parts = [name for name, _ in self._parts(header)]
-        path = self._resolve(tuple(parts[:-1]))
-        path = (*path, parts[-1])
+        parts = list(self._parts(header))
+        path = (*self._resolve(tuple(name for name, _ in parts[:-1])), parts[-1][0])
         if node.type == "table_array_element":
             self.keys.setdefault(path, _span(header))
             self._counts[path] = self._counts.get(path, 0) + 1
             path = (*path, self._counts[path] - 1)
-        self.keys.setdefault(path, _span(header))
+        self.keys.setdefault(path, _span(parts[-1][1]))
         for child in node.children:
             if child.type == "pair":
                 self._pair(child, path, 0)
@@ -138,8 +140,18 @@ class Locator:
                 return found
         return None
 
-    def value_at(self, offset: int) -> Path | None:
-        """Return the path of the integer that starts at this byte."""
-        return next(
-            (path for path, span in self.values.items() if span.start == offset and span.kind == "integer"), None
-        )
+    @cached_property
+    def integers(self) -> dict[int, Path]:
+        """Return the paths of all integers by their first byte."""
+        return {span.start: path for path, span in self.values.items() if span.kind == "integer"}
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Return the first byte of each line."""
+        return [0, *(found.end() for found in re.finditer(rb"\n", self.raw))]
+
+    def position(self, byte: int) -> tuple[int, int]:
+        """Return line and column, from 1, of a byte; columns count characters."""
+        line = bisect_right(self._starts, byte)
+        start = self._starts[line - 1]
+        return line, len(self.raw[start:byte].decode(errors="replace")) + 1

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 LARGEST = 1 << 20
-_MOST_TABLES = 20_000
+MOST = 1000
+"""Errors and warnings kept of one file, each; a hostile one has as many as bytes."""
+_MOST_TABLES = 10_000
 _MOST_PARTS = 100
 _DEEPEST = 100
 
@@ -82,6 +84,7 @@ class Source:
         self.text = ""
         self.data: dict[str, Any] | None = None
         self._seen: set[tuple[str, Path, str]] = set()
+        self._counts = {ERROR: 0, WARNING: 0}
         self._lenient: tuple[int, ...] = ()
         if self._decode(raw):
             self.data = self._judge()
@@ -91,9 +94,11 @@ class Source:
     def report(self, finding: Finding) -> None:
         """Keep a finding, once: a bad default would come again with every job."""
         key = (finding.code, finding.path, finding.message)
-        if key not in self._seen:
-            self._seen.add(key)
-            self.findings.append(finding)
+        if key in self._seen or self._counts[_severity(finding)] >= MOST:
+            return
+        self._counts[_severity(finding)] += 1
+        self._seen.add(key)
+        self.findings.append(finding)
 
     def refuse(self, code: str, message: str, advice: str = "", *, offset: int | None = None, width: int = 1) -> None:
         """Keep a finding about the text itself."""
@@ -151,41 +156,37 @@ class Source:
         candidates = {found.start(1): found[1] for found in _UMASK.finditer(self.text)}
         if stop - 1 not in candidates:
             return None
-        # 0777 becomes 1777, of the same width, so that all other places stay what they are
-        self._lenient = tuple(candidates)
-        spots = {spot for spot in candidates if self._is_umask(spot)}
-        self._lenient = tuple(sorted(spots))
-        self.__dict__.pop("places", None)
-        pieces, last = [], 0
-        for spot in self._lenient:
-            pieces += [self.text[last:spot], "0o"]
-            last = spot
+        spots = self._umasks(candidates)
         try:
-            data = tomli.loads("".join([*pieces, self.text[last:]]))
+            data = tomli.loads(_inserted(self.text, spots, "0o"))
         except (ValueError, RecursionError):
             self._lenient = ()
             return None
-        self._warn_lenient(candidates)
+        for spot, path in spots.items():
+            self._warn_lenient(candidates[spot], path)
         return data
 
-    def _is_umask(self, spot: int) -> bool:
-        path = self.places.value_at(len(self.text[:spot].encode()))
-        return path is not None and path[-1] == "umask" and path[0] in ("task", "job", "defaults") and len(path) <= 3
+    def _umasks(self, candidates: dict[int, str]) -> dict[int, Path]:
+        """Return those of the candidates that are numbers of a umask, and not text inside a string."""
+        spots: dict[int, Path] = {}
+        self._lenient = tuple(candidates)
+        integers = self.places.integers
+        byte = last = 0
+        for spot in candidates:
+            byte += len(self.text[last:spot].encode())
+            last = spot
+            path = integers.get(byte)
+            if path is not None and path[-1] == "umask" and path[0] in ("task", "job", "defaults") and len(path) <= 3:
+                spots[spot] = path
+        self._lenient = tuple(spots)
+        del self.places
+        return spots
 
-    def _warn_lenient(self, candidates: dict[int, str]) -> None:
-        for spot in self._lenient:
-            path = self.places.value_at(len(self.text[:spot].encode()))
-            digits = candidates[spot]
-            fixed = f"0o{digits[1:] or '0'}"
-            self.report(
-                Finding(
-                    "W101",
-                    f"{digits} is not valid TOML; it is read as octal",
-                    f'write {fixed} or "{digits}" (`taskmaster check --fix` does)',
-                    path=path or (),
-                    edits=(Edit(path or (), "value", fixed),),
-                )
-            )
+    def _warn_lenient(self, digits: str, path: Path) -> None:
+        fixed = f"0o{digits[1:] or '0'}"
+        advice = f'write {fixed} or "{digits}" (`taskmaster check --fix` does)'
+        edits = (Edit(path, "value", fixed),)
+        self.report(Finding("W101", f"{digits} is not valid TOML; it is read as octal", advice, path, edits=edits))
 
     def _syntax(self, message: str, offset: int) -> None:
         for pattern, what, advice in OTHER_FORMATS:
@@ -216,10 +217,8 @@ class Source:
         """Return where keys and values stand; loads tree-sitter."""
         from taskmaster_core.config.locate import Locator  # noqa: PLC0415  tree-sitter: only when there is something to say
 
-        text = self.text
-        for spot in self._lenient:
-            text = f"{text[:spot]}1{text[spot + 1 :]}"
-        return Locator(text)
+        # 0777 becomes 1777, of the same width: all places stay what they are
+        return Locator(_inserted(self.text, self._lenient, "1", instead=1))
 
     def token(self, path: Path) -> str:
         """Return a value as it is spelled in the file, "" when it cannot be found."""
@@ -255,14 +254,14 @@ class Source:
     def _problem(self, finding: Finding) -> Problem:
         line, column, width, text = self._where(finding)
         also = tuple(_place(*each) for each in finding.also)
-        severity = WARNING if finding.code.startswith("W") else ERROR
         return Problem(
-            finding.code, severity, self.file, line, column, width, text, finding.message, finding.help, also
+            finding.code, _severity(finding), self.file, line, column, width, text, finding.message, finding.help, also
         )
 
     def _where(self, finding: Finding) -> tuple[int, int, int, str]:
         if finding.offset is not None:
-            return (*self._line(finding.offset), finding.width, self._text_of(finding.offset))
+            line, column = self._line(finding.offset)
+            return line, column, finding.width, self._lines[line - 1]
         if not finding.path:
             return 0, 0, 0, ""
         return self.where(finding.path, finding.at)
@@ -272,21 +271,31 @@ class Source:
         span = self.places.find(path, at=at)
         if span is None:
             return 0, 0, 0, ""
-        raw = self.places.raw
-        offset = len(raw[: span.start].decode())
-        shown = raw[span.start : span.end].decode().split("\n", 1)[0]
-        return (*self._line(offset), max(1, len(shown)), self._text_of(offset))
+        line, column = self.places.position(span.start)
+        shown = self.places.raw[span.start : span.end].decode(errors="replace").split("\n", 1)[0]
+        return line, column, max(1, len(shown)), self._lines[line - 1]
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.text.split("\n")
 
     def _line(self, offset: int) -> tuple[int, int]:
         offset = min(offset, len(self.text))
         start = self.text.rfind("\n", 0, offset) + 1
         return self.text.count("\n", 0, offset) + 1, offset - start + 1
 
-    def _text_of(self, offset: int) -> str:
-        offset = min(offset, len(self.text))
-        start = self.text.rfind("\n", 0, offset) + 1
-        end = self.text.find("\n", offset)
-        return self.text[start : end if end >= 0 else len(self.text)]
+
+def _inserted(text: str, spots: Iterable[int], new: str, *, instead: int = 0) -> str:
+    """Return the text with `new` at each spot, in the place of so many characters."""
+    pieces, last = [], 0
+    for spot in spots:
+        pieces += [text[last:spot], new]
+        last = spot + instead
+    return "".join([*pieces, text[last:]])
+
+
+def _severity(finding: Finding) -> str:
+    return WARNING if finding.code.startswith("W") else ERROR
 
 
 def _place(source: Source, path: Path, at: str, message: str) -> Place:
