@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from zlib import crc32
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from taskmaster_core.ends import backoff_delay, describe, expected, told_of
 from taskmaster_core.spec import Exit, Goal, JobSpec, Key, Restart, State
 
 HEALTHY_AFTER = 10.0
@@ -259,37 +259,6 @@ def _emit(type_: str, proc: Proc, **data: Any) -> Emit:
     return Emit(type_, proc.key, {"run": proc.run, "state": proc.state.value, **data})
 
 
-def describe(exit_: Exit | None) -> str:
-    """Say how a run ended, one clause for people."""
-    if exit_ is None:
-        return "not known how"
-    if exit_.stage is not None:
-        return exit_.message or f"{exit_.stage}: {exit_.errno}"
-    if exit_.signal is not None:
-        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else "")
-    if exit_.code is not None:
-        return f"exit code {exit_.code}"
-    return exit_.message or "not known how"
-
-
-def expected(spec: JobSpec, exit_: Exit) -> bool:
-    """Tell whether the spec calls this end a good one. What is not known is not good."""
-    if exit_.signal is not None:
-        return exit_.signal in spec.exitcodes
-    return exit_.code is not None and exit_.code in spec.exitcodes
-
-
-def backoff_delay(proc: Proc, streak: int) -> float:
-    """Return the seconds to wait before the next try. The jitter is a hash of key and run: spread, yet repeatable."""
-    backoff = proc.spec.backoff
-    try:
-        base = min(backoff.first * backoff.factor ** (streak - 1), backoff.max)
-    except OverflowError:  # 2.0 ** 1024 is no float any more
-        base = backoff.max
-    spread = crc32(f"{proc.key}/{proc.run}".encode()) / 0xFFFFFFFF * 2 - 1
-    return base * (1 + backoff.jitter * spread)
-
-
 def _healthy(proc: Proc, now: float) -> bool:
     lived = now - proc.started_at if proc.started_at is not None else 0.0
     return lived >= max(proc.spec.successdelay, HEALTHY_AFTER)
@@ -377,7 +346,7 @@ def retry_now(proc: Proc, _: Deadline, ctx: Ctx) -> Step:
 def failed_start(proc: Proc, report: SpawnFailed, ctx: Ctx) -> Step:
     """Count a start that never became a process."""
     dead = replace(proc, pid=None, exit=report.exit, tries=proc.tries + 1)
-    told = _emit("failed", dead, **_told(report.exit))
+    told = _emit("failed", dead, **told_of(report.exit))
     return _after_failure(dead, ctx, told, at_once=False)
 
 
@@ -385,7 +354,7 @@ def early_exit(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     """Count an end before successdelay as a failed start, whatever the code (supervisord's rule)."""
     dead = _dead(proc, report)
     dead = replace(dead, tries=proc.tries + 1)
-    told = _emit("exited", dead, **_told(report.exit), early=True, expected=False, lingering=report.lingering)
+    told = _emit("exited", dead, **told_of(report.exit), early=True, expected=False, lingering=report.lingering)
     return _after_failure(dead, ctx, told, at_once=False)
 
 
@@ -395,7 +364,7 @@ def exited(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     if _healthy(proc, ctx.now):
         dead = replace(dead, tries=0, streak=0)
     good = expected(proc.spec, report.exit)
-    told = _emit("exited", dead, **_told(report.exit), expected=good, lingering=report.lingering)
+    told = _emit("exited", dead, **told_of(report.exit), expected=good, lingering=report.lingering)
     policy = proc.spec.restart
     if policy is Restart.NEVER or (good and policy is Restart.ON_ERROR):
         return _rest(dead, ctx, told)
@@ -406,13 +375,6 @@ def exited(proc: Proc, report: Exited, ctx: Ctx) -> Step:
 
 def _dead(proc: Proc, report: Exited) -> Proc:
     return replace(proc, pid=None, exit=report.exit, lingering=report.lingering)
-
-
-def _told(exit_: Exit) -> dict[str, Any]:
-    """Return the fields of an end that have something to say."""
-    names = ("code", "signal", "core", "stage", "errno", "message")
-    pairs = ((name, getattr(exit_, name)) for name in names)
-    return {name: value for name, value in pairs if value is not None and value is not False and value != ""}
 
 
 def _rest(dead: Proc, ctx: Ctx, told: Emit) -> Step:
@@ -436,7 +398,7 @@ def _try_again(dead: Proc, ctx: Ctx, told: Emit, *, at_once: bool) -> Step:
     if at_once and dead.streak == 0:
         queued = _queue(counted, ctx, f"restarted after {describe(dead.exit)}")
         return replace(queued, effects=(_in_state(told, queued.proc), *queued.effects))
-    delay = backoff_delay(dead, max(dead.streak + (0 if at_once else 1), 1))
+    delay = backoff_delay(dead.key, dead.run, dead.spec.backoff, max(dead.streak + (0 if at_once else 1), 1))
     waiting = _into(counted, State.BACKOFF, ctx, f"waits after {describe(dead.exit)}", deadline=ctx.now + delay)
     retry = dead.spec.retry
     data = {"delay": round(delay, 3), "tries": dead.tries, "of": None if retry is None else retry + 1}
@@ -516,7 +478,7 @@ def note_pid(proc: Proc, report: Spawned, ctx: Ctx) -> Step:
 
 def stopped_unborn(proc: Proc, report: SpawnFailed, ctx: Ctx) -> Step:
     """Call it stopped: the run that was to be stopped never came to be."""
-    return _down(replace(proc, pid=None, exit=report.exit), ctx, _emit("failed", proc, **_told(report.exit)))
+    return _down(replace(proc, pid=None, exit=report.exit), ctx, _emit("failed", proc, **told_of(report.exit)))
 
 
 def stopped(proc: Proc, report: Exited, ctx: Ctx) -> Step:
@@ -524,7 +486,7 @@ def stopped(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     again = proc.pid is None  # what an earlier run left behind was cleared; its end was told already
     if report.lingering and proc.spec.killgroup:
         return Step(proc) if again else _clear_first(proc, report, ctx)
-    data = _told(report.exit) | {"swept": list(report.swept), "forced": proc.step == _KILLED_STEP}
+    data = told_of(report.exit) | {"swept": list(report.swept), "forced": proc.step == _KILLED_STEP}
     if report.lingering and not proc.spec.killgroup:
         data["lingering"] = report.lingering
     told = _emit("cleared" if again else "stopped", proc, **data)
@@ -534,7 +496,7 @@ def stopped(proc: Proc, report: Exited, ctx: Ctx) -> Step:
 def _clear_first(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     """End the rest of a tree whose leader ended by itself, before the shim heard that it was to be stopped."""
     clearing = _clearing(_dead(proc, report), ctx)
-    told = _emit("exited", clearing, **_told(report.exit), expected=True, lingering=report.lingering)
+    told = _emit("exited", clearing, **told_of(report.exit), expected=True, lingering=report.lingering)
     return Step(clearing, (told, _kill(clearing)))
 
 
@@ -556,8 +518,8 @@ def _down(proc: Proc, ctx: Ctx, told: Emit) -> Step:
 def escalate(proc: Proc, _: Deadline, ctx: Ctx) -> Step:
     """Go to the next step of the stop recipe; after the last, SIGKILL; after that, say that it does not die."""
     if proc.step == _KILLED_STEP:
-        later = ctx.now + 6 * UNKILLABLE_AFTER
-        stuck = replace(proc, deadline=later, unkillable=True, reason="does not die of SIGKILL")
+        again = ctx.now + 6 * UNKILLABLE_AFTER
+        stuck = replace(proc, deadline=again, unkillable=True, reason="does not die of SIGKILL")
         return Step(stuck, (_emit("unkillable", stuck, pid=proc.pid), _kill(stuck)))
     following = proc.step + 1
     if following < len(proc.spec.stop):
@@ -679,12 +641,7 @@ def missing(proc: Proc, _: NotFound, ctx: Ctx) -> Step:
     absent = replace(proc, pid=None, lingering=0)
     if proc.goal is Goal.UP:
         return begin(absent, _, ctx)
-    return settle_unknown(absent, ctx)
-
-
-def settle_unknown(proc: Proc, ctx: Ctx) -> Step:
-    """Call it stopped, or drop it: nothing of it runs and it is not wanted."""
-    down = _into(proc, State.STOPPED, ctx, proc.reason or "is not wanted")
+    down = _into(absent, State.STOPPED, ctx, proc.reason or "is not wanted")
     return Step(down, (Forget(proc.key),) if proc.goal is Goal.GONE else ())
 
 

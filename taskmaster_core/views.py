@@ -1,4 +1,4 @@
-"""Decide what is told of the supervisor's state: the views of processes and jobs, the plan as rows, the answer to "why?".
+"""Decide what is told of the supervisor's state: processes and jobs as views, a plan as rows, the answer to "why?".
 
 Pure: it turns policy data into wire documents. `wall` is what must be added to an instant of CLOCK_BOOTTIME to get
 Unix time, now. The operations of the daemon call it.
@@ -11,12 +11,16 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from taskmaster_core.ends import describe
 from taskmaster_core.intents import Intents
-from taskmaster_core.machine import HEALTHY_AFTER, Proc, describe
+from taskmaster_core.machine import HEALTHY_AFTER, Proc
 from taskmaster_core.plan import NEEDS_RESTART, Change, Plan, effect, shown, told
 from taskmaster_core.spec import ALIVE, Cost, Goal, JobSpec, Restart, State, state_of_job
 from taskmaster_core.supervisor import Supervisor
 from taskmaster_core.wire import JobView, PlanField, PlanRow, PlanView, ProcessView, exit_view
+
+WAITING = frozenset({State.BACKOFF, State.EXITED, State.FATAL})
+"""The states from which a changed command starts a process that is wanted."""
 
 
 def process_view(proc: Proc, now: float, wall: float) -> ProcessView:
@@ -94,7 +98,8 @@ def plan_view(plan: Plan, supervisor: Supervisor, generation: int | None, except
         late = [each.name for each in plan.settings if each.name in NEEDS_RESTART]
         note = f"holds after the next start of the core: {', '.join(late)}" if late else "applied live"
         rows.append(PlanRow("~", "[taskmaster]", note, fields))
-    return PlanView(rows, generation, plan.count)
+    left_out = sum(row.excepted and row.sign != "=" for row in rows)
+    return PlanView(rows, generation, plan.count - left_out)
 
 
 def _row(change: Change, supervisor: Supervisor, excepted: frozenset[str]) -> PlanRow:
@@ -104,7 +109,8 @@ def _row(change: Change, supervisor: Supervisor, excepted: frozenset[str]) -> Pl
     if len(fields) == 0 and change.fields:
         fields = [PlanField(each.name, *told(each), cost=Cost.LIVE.value) for each in change.fields]
     left_out = change.job in excepted
-    said = "left out: stays as it is" if left_out else effect(change, alive, len(procs))
+    waiting = sum(proc.state in WAITING and proc.goal is Goal.UP for proc in procs)
+    said = "left out: stays as it is" if left_out else effect(change, alive, len(procs), waiting)
     return PlanRow(change.sign, change.job, said, fields, left_out)
 
 
@@ -150,7 +156,8 @@ def _wish(proc: Proc, intents: Intents) -> Iterable[str]:
 def _end(proc: Proc) -> Iterable[str]:
     if proc.exit is None:
         return
-    yield f"its run {proc.run if proc.state not in ALIVE else proc.run - 1} ended: {describe(proc.exit)}"
+    another = proc.state in ALIVE and not proc.lingering  # with something lingering it is the last run that is cleared
+    yield f"its run {proc.run - another} ended: {describe(proc.exit)}"
     if proc.lingering:
         yield f"{proc.lingering} of its descendants live on"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from taskmaster_core import machine as m
 from taskmaster_core.spec import Backoff, Exit, Goal, Restart, State
@@ -240,26 +238,6 @@ def test_when_the_backoff_is_over_it_queues() -> None:
     assert (found.proc.state, found.proc.tries, found.proc.streak) == (State.PENDING, 1, 2)
 
 
-@given(st.integers(1, 10**6), st.floats(0.001, 60), st.floats(1, 1e6), st.floats(0.001, 3600), st.floats(0, 1))
-def test_backoff_stays_within_cap_and_jitter(streak: int, first: float, factor: float, cap: float, part: float) -> None:
-    job = spec(backoff=Backoff(first, factor, cap, part))
-    delay = m.backoff_delay(proc(State.BACKOFF, job), streak)
-    assert min(first, cap) * (1 - part) * 0.999 <= delay <= cap * (1 + part) * 1.001
-
-
-@given(st.integers(1, 60))
-def test_backoff_without_jitter_never_shrinks(streak: int) -> None:
-    waiting = proc(State.BACKOFF, spec(backoff=STILL))
-    assert m.backoff_delay(waiting, streak) <= m.backoff_delay(waiting, streak + 1)
-
-
-def test_jitter_is_the_same_each_time_and_spreads_over_runs() -> None:
-    delays = [m.backoff_delay(proc(State.BACKOFF, run=run), 1) for run in range(200)]
-    assert delays == [m.backoff_delay(proc(State.BACKOFF, run=run), 1) for run in range(200)]
-    assert 0.09 <= min(delays) < 0.092
-    assert 0.108 < max(delays) <= 0.11
-
-
 def test_L31_stop_during_backoff_cancels_the_retry() -> None:
     down, late = run_of(proc(State.BACKOFF), m.Stop(), m.Deadline())
     assert (down.proc.state, down.proc.deadline) == (State.STOPPED, None)
@@ -404,23 +382,6 @@ def test_commands_to_the_unknown_wait_for_the_shim(command: m.Stimulus, goal: Go
 
 
 # Words ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("end", "words"),
-    [
-        (None, "not known how"),
-        (Exit(), "not known how"),
-        (Exit(message="ended while nobody looked"), "ended while nobody looked"),
-        (CLEAN, "exit code 0"),
-        (KILLED, "killed by SIGKILL"),
-        (Exit(signal="SIGSEGV", core=True), "killed by SIGSEGV (core dumped)"),
-        (NO_SUCH_FILE, "No such file or directory: '/bin/web'"),
-        (Exit(stage="fork", errno="EAGAIN"), "fork: EAGAIN"),
-    ],
-)
-def test_an_end_in_words(end: Exit | None, words: str) -> None:
-    assert m.describe(end) == words
 
 
 def test_an_end_is_told_with_what_it_has_to_say() -> None:

@@ -1,0 +1,49 @@
+"""Judge and word the end of a run: was it expected, how long to wait after it, what to say of it.
+
+Pure functions of what is known of one end; what follows from it is decided in the machine. The machine calls them, and
+`describe` is for everybody who tells people how something ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+from taskmaster_core.spec import Backoff, Exit, JobSpec, Key
+
+
+def describe(exit_: Exit | None) -> str:
+    """Say how a run ended, one clause for people."""
+    if exit_ is None:
+        return "not known how"
+    if exit_.stage is not None:
+        return exit_.message or f"{exit_.stage}: {exit_.errno}"
+    if exit_.signal is not None:
+        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else "")
+    if exit_.code is not None:
+        return f"exit code {exit_.code}"
+    return exit_.message or "not known how"
+
+
+def expected(spec: JobSpec, exit_: Exit) -> bool:
+    """Tell whether the spec calls this end a good one. What is not known is not good."""
+    if exit_.signal is not None:
+        return exit_.signal in spec.exitcodes
+    return exit_.code is not None and exit_.code in spec.exitcodes
+
+
+def backoff_delay(key: Key, run: int, backoff: Backoff, streak: int) -> float:
+    """Return the seconds to wait before the next try. The jitter is a hash of key and run: spread, yet repeatable."""
+    try:
+        base = min(backoff.first * backoff.factor ** (streak - 1), backoff.max)
+    except OverflowError:  # 2.0 ** 1024 is no float any more
+        base = backoff.max
+    spread = crc32(f"{key}/{run}".encode()) / 0xFFFFFFFF * 2 - 1
+    return base * (1 + backoff.jitter * spread)
+
+
+def told_of(exit_: Exit) -> dict[str, Any]:
+    """Return the fields of an end that have something to say."""
+    names = ("code", "signal", "core", "stage", "errno", "message")
+    pairs = ((name, getattr(exit_, name)) for name in names)
+    return {name: value for name, value in pairs if value is not None and value is not False and value != ""}
