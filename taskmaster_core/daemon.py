@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from taskmaster_core import boot, doctor, logops, shimlink
 from taskmaster_core.boot import CannotRun, Started
@@ -39,7 +40,7 @@ class Core:
         self._started = started
         self._poll = select.epoll()
         self.reloader = Reloader(started.runtime, started.generations, started.paths, started.environ)
-        self.reloader.texts = dict(started.texts)
+        self.reloader.texts = self.reloader.seen = dict(started.texts)
         self.reloader.problems = list(started.problems)
         self.reloader.say = _say
         self.ops = Ops(started.runtime, self.reloader, started.generations)
@@ -190,7 +191,7 @@ class Core:
             self.runtime.troubles.pop(part, None)
         else:
             self.runtime.troubles[part] = f"output to {path} is being lost: {report.get('errno')}"
-        told = {name: report.get(name) for name in ("path", "bytes", "errno", "over")}
+        told: dict[str, Any] = {name: report.get(name) for name in ("path", "bytes", "errno", "over")}
         self.runtime.fact("log_trouble", Cause("shim"), **told)
 
     # Asked from outside ---------------------------------------------------------------------------------------------
@@ -231,10 +232,10 @@ class Core:
 
     def _watch_config(self) -> None:
         settings = self.runtime.supervisor.config.settings
-        files = self.runtime.supervisor.config.files or tuple(self._started.paths)
+        files = (*self.runtime.supervisor.config.files, *self._started.paths, *settings.include)
         if settings.autoreload == "off":
             files = ()
-        self.watch.set(files, settings.debounce)
+        self.watch.set(tuple(dict.fromkeys(files)), settings.debounce, self.reloader.seen)
         self._trouble("watch", self.watch.trouble)
 
     def _topics_changed(self) -> None:

@@ -103,7 +103,7 @@ def seconds(asked: Asked, name: str = "timeout") -> float | None:
     value = arg(asked, name, (int, float))
     if value is not None and not 0 <= value < 1e10:
         raise UsageError(f"`{name}` must be 0 seconds or more, not {value!r}")
-    return value
+    return None if value is None else float(value)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -282,7 +282,8 @@ def _act(
     supervisor = ops.runtime.supervisor
     supervisor.set_intents(changes)
     before = {key: supervisor.procs[key] for key in keys if key in supervisor.procs}
-    refused = supervisor.command(keys, stimulus, ops.runtime.now(), operator(asked), f"asked by {asked.peer.who}")
+    why = f"{_DONE[type(stimulus)]} by {asked.peer.who}"
+    refused = supervisor.command(keys, stimulus, ops.runtime.now(), operator(asked), why)
     known = {each.key: _already(each, stimulus) for each in refused}
     bad = [each for each in known.values() if not each.ok]
     runs = {key: proc.run - (str(key) in known) for key, proc in before.items() if str(key) not in {o.key for o in bad}}
@@ -291,6 +292,12 @@ def _act(
         ops.runtime.after_commit(lambda: ops.runtime.reply(asked, done))
         return
     _wait(ops, asked, judge, runs, bad, timeout)
+
+
+_DONE = {
+    machine.Start: "started", machine.Relaunch: "restarted", machine.Stop: "stopped", machine.Kill: "killed",
+}  # fmt: skip
+"""How a command is told in the reason of a state."""
 
 
 def _already(refusal: Outcome, stimulus: Stimulus) -> Outcome:

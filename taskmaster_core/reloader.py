@@ -51,6 +51,8 @@ class Reloader:
         """What is wrong with the files as they are now; empty when the config in force is what they say."""
         self.texts: dict[str, bytes] = {}
         """The files' bytes as last applied."""
+        self.seen: dict[str, bytes] = {}
+        """The files' bytes as last read, whatever came of them."""
         self.on_files: Callable[[Sequence[str]], None] = lambda *_: None
         self.say: Callable[[str], None] = lambda *_: None
         """Called with a rendered problem, for stderr."""
@@ -78,6 +80,7 @@ class Reloader:
         if loaded is None:
             self._end(wish, None, ConfigInvalid(f"the config could not be read: {failure!r}"))
             return
+        self.seen = dict(loaded.texts)
         if loaded.config is None:
             self._refuse(wish, loaded)
             return
