@@ -61,10 +61,16 @@ class Intents:
         return Goal.UP if spec.autostart and not self.held_down(key) else Goal.DOWN
 
     def to_hold(self, keys: Iterable[Key], widths: Mapping[str, int]) -> list[Intent]:
-        """Return the changes that a stop by hand means; of all of a job's processes: the job, so new ones stay down too."""
+        """Return the changes that a stop by hand means; of all of a job's processes: the job, so new ones stay down.
+
+        `widths` holds every declared job. What is only on its way out needs no wish.
+        """
         changes: list[Intent] = []
-        for job, chosen in _by_job(keys).items():
-            if len(chosen) >= widths.get(job, 0):
+        for job, every in _by_job(keys).items():
+            chosen = [key for key in every if key.index < widths.get(job, 0)]
+            if not chosen:
+                continue
+            if len(chosen) == widths[job]:
                 changes += [
                     Intent(each.target, None)
                     for each in self.about(job)

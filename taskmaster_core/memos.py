@@ -6,21 +6,26 @@ core that follows, so counts, backoffs, ends and wishes outlive the core even wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from taskmaster_core.machine import Proc
-from taskmaster_core.spec import Exit, Goal, JobSpec, Key, State
+from taskmaster_core.spec import ALIVE, Config, Exit, Goal, JobSpec, Key, State, parse_key
 
 CORE = ""
 """The key of the core's own memo; no process has it."""
 
 
-class CoreMemo(Struct):
+class CoreMemo(Struct, omit_defaults=True):
     """Hold what the core says to its successor: the generation in force, and the last report it has dealt with."""
 
     generation: int
     acked: int
+    ending: int | None = None
+    """The exit status of the ordered stop under way; None while there is none."""
 
 
 class Memo(Struct, omit_defaults=True):
@@ -46,9 +51,20 @@ class Memo(Struct, omit_defaults=True):
     spec: JobSpec | None = None
 
 
+class Past(Struct):
+    """Hold what must outlive a process that is forgotten: should its key come back, its run numbers go on.
+
+    A number that came twice would be taken for the old run, by the shim (which starts no run twice) and by us.
+    """
+
+    past: int
+    """The number of its last run."""
+
+
 _FIELDS = tuple(name for name in Memo.__struct_fields__ if name != "spec")
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Memo)
+_past = msgspec.json.Decoder(Past)
 
 
 def write(proc: Proc) -> str:
@@ -59,8 +75,26 @@ def write(proc: Proc) -> str:
     return _encoder.encode(memo).decode()
 
 
-def read(text: str, key: Key, spec: JobSpec | None) -> Proc | None:
+def write_past(run: int) -> str | None:
+    """Return the memo of a process that is gone, None if it never ran."""
+    return _encoder.encode(Past(run)).decode() if run else None
+
+
+def past_runs(texts: Mapping[str, object]) -> dict[Key, int]:
+    """Return the last runs of the processes that are gone."""
+    found = {}
+    for name, text in texts.items():
+        try:
+            found[name] = _past.decode(text) if isinstance(text, str) else Past(0)
+        except msgspec.MsgspecError:  # the memo of a process that is not gone, or of another version
+            continue
+    return {parse_key(name): each.past for name, each in found.items() if each.past}
+
+
+def read(text: object, key: Key, spec: JobSpec | None) -> Proc | None:
     """Return the process of a memo; None if it is not understood or nothing says what it was declared as."""
+    if not isinstance(text, str):
+        return None
     try:
         memo = _decoder.decode(text)
     except msgspec.MsgspecError:
@@ -71,9 +105,33 @@ def read(text: str, key: Key, spec: JobSpec | None) -> Proc | None:
     return Proc(key, declared, **{name: getattr(memo, name) for name in _FIELDS})
 
 
-def write_core(generation: int, acked: int) -> str:
+def restore(texts: Mapping[str, object], config: Config, runs: Mapping[str, int]) -> dict[Key, Proc]:
+    """Return the processes the memos tell of; `runs` are those that live, by the process's name.
+
+    Where memo and shim disagree the process is `unknown`. A memo that is not understood is left out.
+    """
+    specs = {job.name: job for job in config.jobs}
+    restored: dict[Key, Proc] = {}
+    for name, text in texts.items():
+        if name == CORE:
+            continue
+        key = parse_key(name)
+        proc = read(text, key, specs.get(key.job))
+        if proc is not None:
+            restored[key] = _agreed(proc, runs.get(name))
+    return restored
+
+
+def _agreed(proc: Proc, run: int | None) -> Proc:
+    """Return the process, `unknown` if the shim holds a run that the memo does not speak of."""
+    if run is not None and (proc.state not in ALIVE or proc.run != run):
+        return replace(proc, state=State.UNKNOWN, deadline=None, pid=None)
+    return proc
+
+
+def write_core(generation: int, acked: int, ending: int | None = None) -> str:
     """Return the core's own memo."""
-    return _encoder.encode(CoreMemo(generation, acked)).decode()
+    return _encoder.encode(CoreMemo(generation, acked, ending)).decode()
 
 
 def read_core(text: object) -> CoreMemo | None:

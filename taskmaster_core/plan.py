@@ -82,8 +82,9 @@ def make_plan(old: Config, new: Config) -> Plan:
 
 
 def leave_out(plan: Plan, excepted: Callable[[Change], bool]) -> Plan:
-    """Return the plan with some jobs left as they are (`reload --except`)."""
-    return replace(plan, changes=tuple(_as_it_was(change) if excepted(change) else change for change in plan.changes))
+    """Return the plan with some jobs left as they are (`reload --except`); one that is not there yet is not added."""
+    kept = (_as_it_was(change) if excepted(change) else change for change in plan.changes)
+    return replace(plan, changes=tuple(change for change in kept if change.old is not None or change.new is not None))
 
 
 def _as_it_was(change: Change) -> Change:
@@ -134,20 +135,28 @@ def _processes(number: int) -> str:
     return f"{number} process" + ("" if number == 1 else "es")
 
 
-def effect(change: Change, alive: int, width: int) -> str:
-    """Say what the change does to what runs. `alive` of its processes run, `width` is how many it has now."""
+def effect(change: Change, alive: int, width: int, waiting: int = 0) -> str:
+    """Say what the change does to what runs.
+
+    `alive` of its processes run, `width` is how many it has now, `waiting` are wanted but down (backoff, fatal,
+    exited): a new command starts them.
+    """
     if change.new is None:
         return f"stops {_processes(alive)}" if alive else "nothing runs"
     if change.old is None:
         return f"starts {_processes(change.new.numprocess)}" if change.new.autostart else "is not started (autostart)"
     if not change.fields:
         return "untouched"
-    return "; ".join(_parts(change, change.new, alive, width)) or "applied live, no process is touched"
+    return "; ".join(_parts(change, change.new, alive, width, waiting)) or "applied live, no process is touched"
 
 
-def _parts(change: Change, new: JobSpec, alive: int, width: int) -> Iterable[str]:
-    if change.relaunch:
-        yield f"restarts {_processes(min(alive, new.numprocess))}" if alive else "nothing runs: holds at the next start"
+def _parts(change: Change, new: JobSpec, alive: int, width: int, waiting: int) -> Iterable[str]:
+    if change.relaunch and alive:
+        yield f"restarts {_processes(min(alive, new.numprocess))}"
+    if change.relaunch and waiting:
+        yield f"starts {_processes(min(waiting, new.numprocess))}"
+    if change.relaunch and not alive and not waiting:
+        yield "nothing runs: holds at the next start"
     if change.scale and new.numprocess > width:
         yield f"adds {_processes(new.numprocess - width)}"
     if change.scale and new.numprocess < width:

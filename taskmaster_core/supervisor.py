@@ -7,143 +7,106 @@ what. The daemon feeds it and carries its effects out.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
-from heapq import heappop, heappush
-from typing import Any
-
-from msgspec import Struct
-from msgspec.structs import replace
+from collections.abc import Iterable, Mapping
 
 from taskmaster_core import machine, waits
+from taskmaster_core.declared import Declared
+from taskmaster_core.effects import AllDown, Answer, Fact, Outcomes, Persist, Retune
 from taskmaster_core.intents import Intent, Intents
-from taskmaster_core.machine import Ctx, Effect, Emit, Forget, KillTree, Proc, Signal, Spawn, Stimulus, step
-from taskmaster_core.plan import Change, Plan, carry_out
-from taskmaster_core.spec import ALIVE, Config, Goal, JobSpec, Key, State
-from taskmaster_core.wire import Cause, Outcome
+from taskmaster_core.machine import Proc, Stimulus
+from taskmaster_core.plan import Plan
+from taskmaster_core.processes import Processes
+from taskmaster_core.spec import Config, JobSpec, Key, State
+from taskmaster_core.wire import Cause, Done, Outcome
+
+__all__ = ["AllDown", "Answer", "Fact", "Outcomes", "Persist", "Retune", "Supervisor", "exit_status"]
 
 _BOOT = Cause("boot")
-_RESTING = frozenset({State.STOPPED, State.EXITED, State.FATAL})
-
-
-class Fact(Struct, frozen=True):
-    """Publish something that happened: an event without its number and wall time."""
-
-    type: str
-    key: str
-    cause: Cause
-    data: dict[str, Any]
-
-
-class Retune(Struct, frozen=True):
-    """Tell the shim what a live change of the spec means for a run: stop recipe, nice, and with `sinks` its files."""
-
-    key: Key
-    run: int
-    spec: JobSpec
-    sinks: bool
-
-
-class Answer(Struct, frozen=True):
-    """Answer a request that waited."""
-
-    settled: waits.Settled
-
-
-class Persist(Struct, frozen=True):
-    """Write changes of the intents that no command asked for (a job that is gone)."""
-
-    changes: tuple[Intent, ...]
-
-
-class AllDown(Struct, frozen=True):
-    """Say that the ordered stop is complete, with the exit status it is to end with."""
-
-    code: int
-
-
-Outcomes = Spawn | Signal | KillTree | Forget | Fact | Retune | Answer | Persist | AllDown
+STUCK = 1
+"""The exit status of an ordered stop that had to leave behind what does not die of SIGKILL."""
 
 
 class Supervisor:
     """Hold all processes and drive them by stimuli."""
 
     def __init__(self, intents: Iterable[Intent] = ()) -> None:
-        self.config = Config()
-        self.generation = 0
-        self.procs: dict[Key, Proc] = {}
         self.intents = Intents(intents)
-        self.waits = waits.Waits()
-        self.changed: set[Key] = set()
-        """Keys that changed since the daemon last looked; a key that is no longer in `procs` is gone."""
         self.shutting_down: int | None = None
         """The exit status of the ordered stop under way; None while there is none."""
-        self._told_down = False
-        self._jobs: dict[str, JobSpec] = {}
-        self._widths: dict[str, int] = {}
-        self._effects: list[Outcomes] = []
-        self._deadlines: list[tuple[float, Key]] = []
-        self._queue: deque[Key] = deque()
-        self._unborn: set[Key] = set()
+        self._all = Processes()
+        self._declared = Declared(self._all, self.intents)
         self._stop_bound: float | None = None
-        self._cause = _BOOT
-        self._now = 0.0
+        self._told_down = False
 
     # What others ask ---------------------------------------------------------------------------------------------
 
     @property
+    def config(self) -> Config:
+        """Return the config in force."""
+        return self._declared.config
+
+    @property
+    def generation(self) -> int:
+        """Return its number."""
+        return self._declared.generation
+
+    @property
+    def procs(self) -> Mapping[Key, Proc]:
+        """Return all processes."""
+        return self._all.procs
+
+    @property
+    def past(self) -> dict[Key, int]:
+        """Return the last runs of processes that are gone; part of what a later core must know."""
+        return self._all.past
+
+    @property
+    def changed(self) -> set[Key]:
+        """Return the keys that changed since the daemon last cleared them; one that is not in `procs` is gone."""
+        return self._all.changed
+
+    @property
     def deadline(self) -> float | None:
         """Return when `tick` wants to be called, None for never."""
-        while self._deadlines:
-            due, key = self._deadlines[0]
-            proc = self.procs.get(key)
-            if proc is not None and proc.deadline == due:
-                break
-            heappop(self._deadlines)
-        first = self._deadlines[0][0] if self._deadlines else None
-        bounds = [each for each in (first, self._stop_bound) if each is not None]
+        bounds = [each for each in (self._all.deadline, self._stop_bound) if each is not None]
         return min(bounds) if bounds else None
-
-    def take(self) -> list[Outcomes]:
-        """Open gates, settle waits, and hand over the effects collected since the last call, in order."""
-        self._open_gates()
-        self._effects.extend(Answer(settled) for settled in self.waits.settled())
-        if self.shutting_down is not None and not self._told_down and self._all_down():
-            self._told_down = True
-            self._effects.append(AllDown(self.shutting_down))
-            self._stop_bound = None
-        effects, self._effects = self._effects, []
-        return effects
-
-    def job(self, name: str) -> JobSpec | None:
-        """Return a declared job's spec, or None."""
-        return self._jobs.get(name)
-
-    def jobs(self) -> Iterable[JobSpec]:
-        """Return the declared jobs in the order of the config."""
-        return self._jobs.values()
-
-    def processes_of(self, name: str) -> list[Proc]:
-        """Return a job's processes by index, those on their way out too."""
-        width = self._widths.get(name, 0)
-        found = [self.procs[key] for index in range(width) if (key := Key(name, index)) in self.procs]
-        if len(found) < width:  # holes: indices above the declared ones that still stop
-            found = sorted((proc for key, proc in self.procs.items() if key.job == name), key=lambda proc: proc.key)
-        return found
 
     @property
     def widths(self) -> dict[str, int]:
         """Return how many processes each declared job is to have, by hand or by config."""
-        return {name: self.intents.width(spec) for name, spec in self._jobs.items()}
+        return {name: self.intents.width(spec) for name, spec in self._declared.jobs.items()}
+
+    def take(self) -> list[Outcomes]:
+        """Open gates, settle waits, and hand over the effects collected since the last call, in order."""
+        self._all.open_gates(self.config.settings.maxstarts)
+        self._all.ask(*(Answer(settled) for settled in self._all.waits.settled()))
+        if self.shutting_down is not None and not self._told_down and self._all.all_down:
+            self._told_down = True  # once: whoever takes until nothing comes must come to an end
+            self._stop_bound = None
+            stuck = any(proc.unkillable for proc in self.procs.values())
+            self._all.ask(AllDown(self.shutting_down or (STUCK if stuck else 0)))
+        return self._all.take()
+
+    def job(self, name: str) -> JobSpec | None:
+        """Return a declared job's spec, or None."""
+        return self._declared.jobs.get(name)
+
+    def jobs(self) -> Iterable[JobSpec]:
+        """Return the declared jobs in the order of the config."""
+        return self._declared.jobs.values()
+
+    def processes_of(self, name: str) -> list[Proc]:
+        """Return a job's processes by index, those on their way out too."""
+        return self._all.of(name)
 
     # Stimuli ------------------------------------------------------------------------------------------------------
 
     def command(self, keys: Iterable[Key], stimulus: Stimulus, now: float, cause: Cause, why: str) -> list[Outcome]:
         """Give a command to processes; return an outcome for each that was refused."""
-        self._begin(now, cause)
+        self._all.begin(now, cause)
         refused = []
         for key in keys:
-            reason = self._apply(key, stimulus, why)
+            reason = self._all.apply(key, stimulus, why)
             if reason:
                 refused.append(waits.outcome(key, self.procs.get(key), ok=False, note=reason))
         return refused
@@ -151,244 +114,90 @@ class Supervisor:
     def report(self, key: Key, stimulus: Stimulus, now: float) -> None:
         """Take in what the shim says of a process."""
         run = getattr(stimulus, "run", 0)
-        self._begin(now, Cause("exit" if isinstance(stimulus, machine.Exited) else "shim", run=run))
-        if isinstance(stimulus, machine.Spawned | machine.SpawnFailed | machine.Exited):
-            self._unborn.discard(key)
-        self._apply(key, stimulus)
+        self._all.begin(now, Cause("exit" if isinstance(stimulus, machine.Exited) else "shim", run=run))
+        self._all.apply(key, stimulus)
         self._end_with(key)
 
     def tick(self, now: float) -> None:
         """Give every process whose deadline has passed its turn, in the order of the deadlines, each once."""
-        self._begin(now, Cause("deadline"))
-        due: list[Key] = []
-        while (first := self.deadline) is not None and first <= now and self._deadlines:
-            if self._deadlines[0][0] > now:
-                break
-            key = heappop(self._deadlines)[1]
-            if key not in due:
-                due.append(key)
-                self.procs[key] = replace(self.procs[key], deadline=None)
-        for key in due:
-            self._apply(key, machine.Deadline())
+        self._all.begin(now, Cause("deadline"))
+        self._all.run_deadlines(now)
         if self._stop_bound is not None and self._stop_bound <= now:
             self._stop_bound = None
-            self.kill_all(now, "the time for an ordered stop is over")
+            self._all.kill_all("the time for an ordered stop is over")
 
     def set_intents(self, changes: Iterable[Intent]) -> None:
         """Put an operator's wishes in force."""
         self.intents.take(changes)
 
     def scale(self, name: str, now: float, cause: Cause) -> None:
-        """Bring a job to the number of processes that intents and config say."""
-        self._begin(now, cause)
-        self._widen(self._jobs[name])
+        """Bring a job to the number of processes that intents and config say; nothing if it is declared no more."""
+        self._all.begin(now, cause)
+        spec = self.job(name)
+        if spec is not None:
+            self._declared.widen(spec)
 
     def reload(self, plan: Plan, new: Config, generation: int, now: float, cause: Cause) -> None:
         """Carry a plan out: first what goes, then what changes, then what comes."""
-        self._begin(now, cause)
-        self.config = carry_out(plan, new)
-        self.generation = generation
-        self._jobs = {job.name: job for job in self.config.jobs}
-        for change in plan.changes:
-            if change.new is None:
-                self._remove_job(change.job)
-        for change in plan.changes:
-            if change.sign == "~" and change.new is not None:
-                self._change_job(change, change.new, generation)
-        for change in plan.changes:
-            if change.sign == "+" and change.new is not None:
-                self._widen(change.new)
+        self._all.begin(now, cause)
+        self._declared.reload(plan, new, generation)
 
-    def shut_down(self, code: int, now: float, cause: Cause, why: str, *, fast: bool = False) -> None:
-        """Stop everything in order and then say AllDown; `fast`, or a second call with it: kill now."""
-        self._begin(now, cause)
-        self.shutting_down = code if self.shutting_down is None else self.shutting_down
-        bound = self.config.settings.shutdown
-        if bound is not None and self._stop_bound is None:
-            self._stop_bound = now + bound
-        for key, proc in tuple(self.procs.items()):
-            if proc.state not in _RESTING or proc.lingering:
-                self._apply(key, machine.Stop(), why)
-        if fast:
-            self.kill_all(now, why)
-
-    def kill_all(self, now: float, why: str) -> None:
-        """SIGKILL everything that lives."""
-        for key, proc in tuple(self.procs.items()):
-            if proc.state in ALIVE:
-                self._apply(key, machine.Kill(), why)
-
-    def give_up_waiting(self, request: str) -> Any:
-        """Return how far a request came whose time is over, None if it was answered."""
-        return self.waits.give_up(request, self.procs.get)
+    # Waiting ------------------------------------------------------------------------------------------------------
 
     def wait_for(self, request: str, judge: waits.Judge, runs: dict[Key, int], known: Iterable[Outcome]) -> None:
         """Answer `request` once every process in `runs` is judged; those that are so already count at once."""
-        self.waits.add(request, judge, runs, known)
+        self._all.waits.add(request, judge, runs, known)
         for key in runs:
-            self.waits.tell(key, self.procs.get(key))
+            self._all.waits.tell(key, self.procs.get(key))
+
+    def give_up_waiting(self, request: str) -> Done | None:
+        """Return how far a request came whose time is over, None if it was answered."""
+        return self._all.waits.give_up(request, self.procs.get)
 
     # Coming back --------------------------------------------------------------------------------------------------
 
-    def boot(self, config: Config, generation: int, restored: dict[Key, Proc], now: float) -> None:
-        """Begin with a config: processes as an earlier core left them, the others `unknown` until the shim has spoken."""
-        self._begin(now, _BOOT)
-        self.config = config
-        self.generation = generation
-        self._jobs = {job.name: job for job in config.jobs}
-        for key, proc in restored.items():
-            self._put(key, proc)
-        for spec in config.jobs:
-            self._widths[spec.name] = self.intents.width(spec)
-            for index in range(self.intents.width(spec)):
-                key = Key(spec.name, index)
-                if key not in self.procs:
-                    goal = self.intents.goal(spec, key)
-                    self._put(key, Proc(key, spec, generation, goal, State.UNKNOWN, since=now))
-        for key, proc in tuple(self.procs.items()):
-            self._widths[key.job] = max(self._widths.get(key.job, 0), key.index + 1)
-            if key.job not in self._jobs or key.index >= self.intents.width(self._jobs[key.job]):
-                self._apply(key, machine.Remove(), "the config no longer has it")
-            elif proc.state is State.STARTING and proc.pid is None:
-                self._unborn.add(key)
-
-    def _highest(self, name: str) -> int:
-        return max((key.index + 1 for key in self.procs if key.job == name), default=0)
+    def boot(
+        self, config: Config, generation: int, restored: Mapping[Key, Proc], now: float,
+        past: Mapping[Key, int] | None = None,
+    ) -> None:  # fmt: skip
+        """Begin with a config: processes as an earlier core left them, others `unknown` until the shim has spoken."""
+        self._all.begin(now, _BOOT)
+        self._all.past.update(past or {})
+        self._declared.boot(config, generation, restored)
 
     def found(self, key: Key, report: machine.Found, now: float) -> None:
         """Take over a living run the shim told of; one that no job declares is stopped and forgotten."""
-        self._begin(now, _BOOT)
-        if key not in self.procs:
-            stray = Proc(key, JobSpec(key.job, ()), self.generation, Goal.GONE, State.UNKNOWN, since=now)
-            self._put(key, stray)
-            self._widths[key.job] = max(self._widths.get(key.job, 0), key.index + 1)
-        self._apply(key, report)
+        self._all.begin(now, _BOOT)
+        self._declared.found(key, report)
 
     def booted(self, now: float) -> None:
         """Start or settle everything of which the shim had no run."""
-        self._begin(now, _BOOT)
-        for key, proc in tuple(self.procs.items()):
-            if proc.state is State.UNKNOWN:
-                self._apply(key, machine.NotFound(), "starts with the core")
+        self._all.begin(now, _BOOT)
+        self._declared.booted()
 
-    # Inside -------------------------------------------------------------------------------------------------------
+    # The end ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, now: float, cause: Cause) -> None:
-        self._now = now
-        self._cause = cause
-
-    def _apply(self, key: Key, stimulus: Stimulus, why: str = "") -> str:
-        """Take one step of one process; return why it was refused, if it was."""
-        proc = self.procs.get(key)
-        if proc is None:
-            return f"{key} is gone"
-        if self.shutting_down is not None and isinstance(stimulus, machine.Start | machine.Relaunch):
-            return "everything is being stopped"
-        result = step(proc, stimulus, Ctx(self._now, why))
-        if result.proc is not proc:
-            self._put(key, result.proc)
-        for effect in result.effects:
-            self._collect(effect)
-        if result.proc is not proc:
-            self.waits.tell(key, self.procs.get(key))
-        return result.refused
-
-    def _put(self, key: Key, proc: Proc) -> None:
-        self.procs[key] = proc
-        self.changed.add(key)
-        if proc.deadline is not None:
-            heappush(self._deadlines, (proc.deadline, key))
-        if proc.state is State.PENDING:
-            self._queue.append(key)
-
-    def _collect(self, effect: Effect) -> None:
-        if isinstance(effect, Emit):
-            self._effects.append(Fact(effect.type, str(effect.key), self._cause, effect.data))
-            return
-        if isinstance(effect, Spawn):
-            self._unborn.add(effect.key)
-        elif isinstance(effect, Forget):
-            self._drop(effect.key)
-        self._effects.append(effect)
-
-    def _drop(self, key: Key) -> None:
-        del self.procs[key]
-        self._unborn.discard(key)
-        self.changed.add(key)
-        self._effects.append(Fact("removed", str(key), self._cause, {}))
-        self._widths[key.job] = max(self._highest(key.job), 0)
-        if not self._widths[key.job]:
-            del self._widths[key.job]
-
-    def _open_gates(self) -> None:
-        """Let those that wait start, in order, as far as there are slots: forks that have not reached exec."""
-        while self._queue and len(self._unborn) < self.config.settings.maxstarts:
-            key = self._queue.popleft()
-            proc = self.procs.get(key)
-            if proc is not None and proc.state is State.PENDING:
-                self._apply(key, machine.GateOpened())
-
-    def _all_down(self) -> bool:
-        return all(proc.state in _RESTING and not proc.lingering for proc in self.procs.values())
-
-    def _remove_job(self, name: str) -> None:
-        forgotten = self.intents.to_forget(name)
-        if forgotten:
-            self.intents.take(forgotten)
-            self._effects.append(Persist(tuple(forgotten)))
-        for proc in self.processes_of(name):
-            self._apply(proc.key, machine.Remove(), "the config no longer has it")
-
-    def _change_job(self, change: Change, spec: JobSpec, generation: int) -> None:
-        """Give every process its new spec; restart those for which it holds only in a new run."""
-        unscaled = [each for each in self.intents.about(spec.name) if each.kind == "scale"]
-        if change.scale and unscaled:
-            taken_back = tuple(replace(each, kind=None) for each in unscaled)
-            self.intents.take(taken_back)
-            self._effects.append(Persist(taken_back))
-        sinks = any(field.name in ("stdout", "stderr", "log", "filelog") for field in change.fields)
-        for proc in self.processes_of(spec.name):
-            self.procs[proc.key] = replace(proc, spec=spec, generation=generation)
-            self.changed.add(proc.key)
-            if proc.pid is not None and not change.relaunch:
-                self._effects.append(Retune(proc.key, proc.run, spec, sinks))
-            self._apply(proc.key, machine.Reconfigured(change.relaunch), "its declaration changed")
-        self._widen(spec)
-
-    def _widen(self, spec: JobSpec) -> None:
-        """Add the missing indices and remove those above; the others are not touched."""
-        width = self.intents.width(spec)
-        present = {proc.key.index: proc for proc in self.processes_of(spec.name)}
-        any_up = any(proc.goal is Goal.UP for proc in present.values())
-        for index in sorted(present, reverse=True):
-            if index >= width:
-                self._apply(Key(spec.name, index), machine.Remove(), f"only {width} are wanted")
-        for index in range(width):
-            key = Key(spec.name, index)
-            goal = Goal.UP if any_up and not self.intents.held_down(key) else self.intents.goal(spec, key)
-            if index in present:
-                if present[index].spec is not spec:  # its job was removed and has come back
-                    self._put(key, replace(present[index], spec=spec, generation=self.generation))
-                self._apply(key, machine.Readmit(goal))
-            else:
-                self._admit(key, spec, goal)
-        self._widths[spec.name] = max(width, self._highest(spec.name))
-
-    def _admit(self, key: Key, spec: JobSpec, goal: Goal) -> None:
-        self._put(key, Proc(key, spec, self.generation, since=self._now, reason="is not wanted"))
-        self._effects.append(Fact("added", str(key), self._cause, {}))
-        if goal is Goal.UP:
-            self._apply(key, machine.Start(), "was added")
+    def shut_down(self, code: int, now: float, cause: Cause, why: str, *, fast: bool = False) -> None:
+        """Stop everything in order and then say AllDown; `fast`, or a second call with it: kill now."""
+        self._all.begin(now, cause)
+        if self.shutting_down is None:
+            self.shutting_down = code
+            bound = self.config.settings.shutdown
+            self._stop_bound = now + bound if bound is not None else None
+        self._all.stop_all(why)
+        if fast:
+            self._all.kill_all(why)
 
     def _end_with(self, key: Key) -> None:
         """Begin the ordered stop when a job with `exitwith` has ended by itself."""
-        spec = self._jobs.get(key.job)
+        spec = self.job(key.job)
         if spec is None or not spec.exitwith or self.shutting_down is not None:
             return
         procs = self.processes_of(key.job)
         if procs and all(proc.state in (State.EXITED, State.FATAL) for proc in procs):
             code = max(exit_status(proc) for proc in procs)
-            self.shut_down(code, self._now, Cause("exit", text=f"{key.job} ended"), f"{key.job} ended (exitwith)")
+            cause = Cause("exit", text=f"{key.job} ended")
+            self.shut_down(code, self._all.now, cause, f"{key.job} ended (exitwith)")
 
 
 def exit_status(proc: Proc) -> int:
