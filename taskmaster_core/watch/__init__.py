@@ -105,13 +105,16 @@ class Watch:
         poll.register(self._control, select.POLLIN)
         if self._bell is not None:
             poll.register(self._bell.fd, select.POLLIN)
-        while True:
+        rings = False
+        while not rings:
             poll.poll(POLL_EVERY * 1000 if self._polling and self._now.paths else None)
-            if self._asked() or (self._bell is not None and self._bell.rang()):
-                break
-            if self._polling and self._moved():
-                break
+            rings = self._rings()
         self._arm()
+
+    def _rings(self) -> bool:
+        if self._asked() or (self._bell is not None and self._bell.rang()):
+            return True
+        return self._polling and (bool(self.trouble) or self._moved())  # in trouble: try to arm again
 
     def _asked(self) -> bool:
         try:
