@@ -588,9 +588,6 @@ def readmit(proc: Proc, stimulus: Readmit, ctx: Ctx) -> Step:
     return Step(replace(proc, goal=stimulus.goal)) if proc.goal is Goal.GONE else Step(proc)
 
 
-# Cells: other --------------------------------------------------------------------------------------------------------
-
-
 def send(proc: Proc, command: Send, ctx: Ctx) -> Step:
     """Send the signal; nothing else changes."""
     if proc.pid is None:
@@ -655,11 +652,7 @@ def _row(
     stopping: Cell, exited: Cell, fatal: Cell, unknown: Cell,
 ) -> dict[State, Cell]:  # fmt: skip
     """Return a row of the table; a state that is forgotten is a TypeError at import."""
-    return {
-        State.STOPPED: stopped, State.PENDING: pending, State.STARTING: starting, State.RUNNING: running,
-        State.BACKOFF: backoff, State.STOPPING: stopping, State.EXITED: exited, State.FATAL: fatal,
-        State.UNKNOWN: unknown,
-    }  # fmt: skip
+    return {State(name): cell for name, cell in locals().items()}
 
 
 # fmt: off
