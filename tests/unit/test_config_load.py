@@ -55,6 +55,7 @@ def test_every_example_loads_without_problems(path):
 def test_C09_the_seed_loads_byte_for_byte():
     seed = next(path for path in EXAMPLES if path.name == "seed.toml")
     loaded = load([str(seed)], ENVIRON, privileged=False)
+    assert loaded.config is not None
     spec = loaded.config.jobs[0]
     assert (spec.name, spec.argv, spec.numprocess, spec.umask) == ("write bar", ("echo", "bar"), 42, 0o777)
     assert (spec.workingdir, spec.stdout, spec.stderr) == ("/tmp", "/tmp/foo.out", "/tmp/foo.err")
@@ -178,6 +179,7 @@ def test_a_directory_that_looks_like_a_placeholder_stays_what_it_is(tmp_path):
     home.mkdir()
     (home / "c.toml").write_text('[[task]]\nname = "a"\ncmd = "x"\nstdout = "o"\n')
     loaded = load([str(home / "c.toml")], ENVIRON, privileged=False)
+    assert loaded.config is not None
     assert loaded.config.jobs[0].stdout == f"{tmp_path}/{{{{name}}}} $${{X}}/o"
     assert loaded.config.jobs[0].workingdir == f"{tmp_path}/{{{{name}}}} $${{X}}"
 

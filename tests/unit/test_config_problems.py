@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,8 +18,17 @@ ROOT = Path(__file__).parents[2]
 
 
 def problem(**fields):
-    given = {"code": "E101", "severity": "error", "file": "taskmaster.toml", "line": 3, "column": 1, "width": 9,
-             "text": "autostrat = true", "message": "unknown key `autostrat`", "help": "did you mean `autostart`?"}  # fmt: skip
+    given: dict[str, Any] = {
+        "code": "E101",
+        "severity": "error",
+        "file": "taskmaster.toml",
+        "line": 3,
+        "column": 1,
+        "width": 9,
+        "text": "autostrat = true",
+        "message": "unknown key `autostrat`",
+        "help": "did you mean `autostart`?",
+    }
     return Problem(**(given | fields))
 
 

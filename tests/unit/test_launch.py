@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ ENV = {"A": "1", "EMPTY": "", "NESTED": "${A}{name}"}
 
 
 def run(spec, **more):
-    given = {"base_env": {}, "identity": {}, "instance": "default", "now_unix": 5} | more
+    given: dict[str, Any] = {"base_env": {}, "identity": {}, "instance": "default", "now_unix": 5} | more
     return launch(spec, Key(spec.name, 2), 7, **given)
 
 
