@@ -21,17 +21,19 @@ def merge(feeds: Sequence[Iterable[tuple[float, T] | None]], *, newest: bool = F
     sign = -1 if newest else 1
     iterators = [iter(feed) for feed in feeds]
     heap: list[tuple[float, int, T]] = []
-
-    def refill(number: int) -> Iterator[None]:
-        for found in iterators[number]:
+    for number, iterator in enumerate(iterators):
+        for found in iterator:
             if found is not None:
                 heapq.heappush(heap, (sign * found[0], sign * number, found[1]))
-                return
+                break
             yield None
-
-    for number in range(len(iterators)):
-        yield from refill(number)
     while heap:
-        _, signed, item = heapq.heappop(heap)
+        _, signed, item = heap[0]
         yield sign * signed, item
-        yield from refill(sign * signed)
+        for found in iterators[sign * signed]:
+            if found is not None:
+                heapq.heapreplace(heap, (sign * found[0], signed, found[1]))
+                break
+            yield None
+        else:
+            heapq.heappop(heap)

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
 _PART = re.compile(r"(?P<base>.+)(?P<suffix>\.\d{8}T\d{6}\.\d{6,})(?P<packed>\.gz)?", re.DOTALL)
+
+_COARSEST = 2.5
+"""Seconds that the times of some file systems may be behind."""
+_RESCANS = 8
 
 
 class File(NamedTuple):
@@ -38,12 +43,12 @@ class _Entry(NamedTuple):
     packed: bool
 
 
-class _Directory:
+class _Scan:
     """Hold one reading of a directory."""
 
     def __init__(self, path: str) -> None:
-        self.inodes: dict[int, list[str]] = {}
-        self.parts: dict[str, dict[str, _Entry]] = {}
+        self.names: dict[str, int] = {}
+        self._parts: dict[str, dict[str, _Entry]] = {}
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -52,51 +57,76 @@ class _Directory:
             return  # a directory that is not there holds no files
 
     def _add(self, name: str, ino: int) -> None:
-        self.inodes.setdefault(ino, []).append(name)
+        self.names[name] = ino
         found = _PART.fullmatch(name)
         if not found:
             return
-        parts = self.parts.setdefault(found["base"], {})
+        parts = self._parts.setdefault(found["base"], {})
         packed = found["packed"] is not None
         if not packed or found["suffix"] not in parts:  # both are there while one replaces the other
             parts[found["suffix"]] = _Entry(name, ino, packed)
 
+    def view(self, base: str) -> _View:
+        return _View(self._parts.get(base, {}), self.names.get(base, 0))
+
+
+class _View(NamedTuple):
+    """Hold what a scan says of one stream."""
+
+    parts: dict[str, _Entry]
+    live: int
+
 
 class Listing:
-    """Remember directories for as long as one answer takes: a thousand streams share a few of them."""
+    """Remember directories for as long as one answer takes: a thousand streams share a few of them.
+
+    A scan can miss a file that is renamed meanwhile, under both of its names. So unless the directory is at rest it
+    is scanned until two scans agree on the stream: what the first one missed, the second one would have seen.
+    """
 
     def __init__(self) -> None:
-        self._directories: dict[str, _Directory] = {}
+        self._scans: dict[str, tuple[_Scan, _Scan]] = {}
 
     def forget(self, path: str) -> None:
         """Read the directory of that file again when it is asked for next."""
-        self._directories.pop(os.path.dirname(path), None)
+        self._scans.pop(os.path.dirname(path), None)
 
-    def _directory(self, path: str) -> _Directory:
-        where = os.path.dirname(path)
-        if where not in self._directories:
-            self._directories[where] = _Directory(where or ".")
-        return self._directories[where]
+    def _pair(self, where: str) -> tuple[_Scan, _Scan]:
+        if where not in self._scans:
+            began, changed = time.time(), _mtime(where)
+            scan = _Scan(where or ".")
+            at_rest = changed == _mtime(where) and changed < began - _COARSEST
+            self._scans[where] = (scan, scan if at_rest else _Scan(where or "."))
+        return self._scans[where]
+
+    def _view(self, path: str) -> _View:
+        where, base = os.path.split(path)
+        older, newer = self._pair(where)
+        for _ in range(_RESCANS):
+            if older is newer or older.view(base) == newer.view(base):
+                break
+            older, newer = newer, _Scan(where or ".")
+            self._scans[where] = (older, newer)
+        return newer.view(base)
 
     def files(self, path: str, index: str | None) -> list[File]:
         """Return the parts, oldest first, and last the live file, whether it exists or not."""
-        parts = self._directory(path).parts.get(os.path.basename(path), {})
+        view = self._view(path)
         found: list[File] = []
         after = ""
-        for suffix in sorted(parts, key=order):
-            entry = parts[suffix]
+        for suffix in sorted(view.parts, key=order):
+            entry = view.parts[suffix]
             where = os.path.join(os.path.dirname(path), entry.name)
             found.append(File(where, _suffixed(index, suffix), suffix, after, entry.ino, 0, entry.packed))
             after = suffix
-        return [*found, _live(path, index, after)]
+        return [*found, File(path, index, "", after, view.live, _size(path) if view.live else 0)]
 
     def moved(self, live: File, ino: int) -> File | None:
         """Return the file that was live under this inode and now has another name in the same directory."""
-        base = os.path.basename(live.path)
-        for name in self._directory(live.path).inodes.get(ino, []):
-            if name.startswith(base) and name != base and not _PART.fullmatch(name):
-                where = os.path.join(os.path.dirname(live.path), name)
-                return live._replace(path=where, index_path=None, ino=ino, moved=True)
+        where, base = os.path.split(live.path)
+        for name, its in self._pair(where)[1].names.items():
+            if its == ino and name.startswith(base) and name != base and not _PART.fullmatch(name):
+                return live._replace(path=os.path.join(where, name), index_path=None, ino=ino, moved=True)
         return None
 
 
@@ -109,12 +139,18 @@ def _suffixed(index: str | None, suffix: str) -> str | None:
     return None if index is None else index + suffix
 
 
-def _live(path: str, index: str | None, after: str) -> File:
+def _size(path: str) -> int:
     try:
-        found = os.stat(path)
+        return os.stat(path).st_size
     except OSError:
-        return File(path, index, "", after, 0, 0)
-    return File(path, index, "", after, found.st_ino, found.st_size)
+        return 0
+
+
+def _mtime(directory: str) -> float:
+    try:
+        return os.stat(directory or ".").st_mtime
+    except OSError:
+        return 0.0
 
 
 def expire(parts: Iterable[File], maxage: float, now: float) -> list[str]:

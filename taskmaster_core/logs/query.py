@@ -122,6 +122,7 @@ class _Feed:
         self._ask = ask
         self._patiently = patiently
         self._batch: Batch | None = None
+        self._place: int | None = None
         self._cursor = start
         self.more = True
         self.held = False
@@ -138,7 +139,7 @@ class _Feed:
     def _run(self, read: Callable[[Cursor, Ask], Batch], *, backwards: bool) -> Iterator[tuple[float, LogLine] | None]:
         while self.more:
             batch = self._patiently(lambda: read(self._cursor, self._ask))
-            self._batch = batch
+            self._batch, self._place = batch, None
             self.problem = self.problem or batch.problem
             self.held = batch.held
             yield from reversed(batch.lines) if backwards else batch.lines
@@ -148,13 +149,12 @@ class _Feed:
 
     def took(self, place: int) -> None:
         """Note that everything up to that offset of the present batch was given away."""
-        if self._batch is not None:
-            self._cursor = self._batch.cursor(place)
+        self._place = place
 
     @property
     def cursor(self) -> Cursor:
         """Return where to go on."""
-        return self._cursor
+        return self._cursor if self._batch is None or self._place is None else self._batch.cursor(self._place)
 
 
 def page(

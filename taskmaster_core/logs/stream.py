@@ -244,8 +244,10 @@ class Stream:
             first, last = file is files[number], file is files[-1]
             place = cursor if first else Cursor(file.after, 0, file.ino)
             try:
-                with _Open(file, lenient=lenient) as opened:
+                with _Open(file, lenient=lenient and not ask.settle) as opened:
                     if first and (_is_gone(file, cursor) or not opened.fits(cursor)):
+                        if not lenient:
+                            raise _Stale  # look again before telling anybody that output is lost
                         return _begin_again(file, cursor, opened.mtime, ask)
                     end = _bound(file, opened.data.size, ask.bound)
                     if place.offset < end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 import time
 
 import pytest
@@ -197,6 +198,25 @@ def test_G20_reading_backwards_is_reading_forwards_reversed(tmp_path_factory, sc
             break
     shim.close()
     assert found[::-1] == lines_from(shim, stream.start())[0]
+
+
+def test_G20_nothing_is_lost_or_doubled_while_files_are_rotated_and_compressed(shim):
+    def work() -> None:
+        for number in range(1500):
+            shim.append(b"line %d\n" % number, 100.0 + number)
+            if number % 5 == 4:
+                shim.rotate(compress=number % 2 == 0)
+
+    writer = threading.Thread(target=work)
+    writer.start()
+    found, cursor = [], Cursor()
+    while writer.is_alive():
+        more, cursor = lines_from(shim, cursor, EVERYTHING._replace(partial=False))
+        found += more
+    writer.join()
+    more, _ = lines_from(shim, cursor)
+    assert notes_of(found + more) == []
+    assert bytes_of(found + more) == shim.written
 
 
 def test_G21_a_truncated_file_is_told_and_read_from_its_start(shim):
