@@ -247,7 +247,8 @@ def _unknown_top(source: Source, key: str, value: Any) -> None:
         advice = "it belongs into a [[task]]"
     elif key in SettingsKeys.model_fields:
         advice = "it belongs into [taskmaster]"
-    what = "table" if isinstance(value, dict | list) else "key"
+    listed = isinstance(value, list) and any(isinstance(each, dict) for each in value)
+    what = "table" if listed or isinstance(value, dict) else "key"
     source.report(Finding("E101", f"unknown {what} {clipped(key)}", advice, (key,), "key"))
 
 

@@ -64,7 +64,11 @@ class Locator:
         if header is None:
             return
         parts = list(self._parts(header))
-        path = (*self._resolve(tuple(name for name, _ in parts[:-1])), parts[-1][0])
+        path: Path = ()
+        for name, part in parts[:-1]:
+            path = self._indexed((*path, name))
+            self.keys.setdefault(path, _span(part))
+        path = (*path, parts[-1][0])
         if node.type == "table_array_element":
             self.keys.setdefault(path, _span(header))
             self._counts[path] = self._counts.get(path, 0) + 1
@@ -74,14 +78,9 @@ class Locator:
             if child.type == "pair":
                 self._pair(child, path, 0)
 
-    def _resolve(self, names: Path) -> Path:
-        """Put the index of the last element behind every name of an array of tables."""
-        path: Path = ()
-        for name in names:
-            path = (*path, name)
-            if path in self._counts:
-                path = (*path, self._counts[path] - 1)
-        return path
+    def _indexed(self, path: Path) -> Path:
+        """Put the index of its last element behind the name of an array of tables."""
+        return (*path, self._counts[path] - 1) if path in self._counts else path
 
     def _pair(self, node: Node, prefix: Path, depth: int) -> None:
         header = next((child for child in node.children if child.type in _KEYS), None)

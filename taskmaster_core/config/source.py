@@ -15,6 +15,7 @@ import tomli
 from msgspec import Struct
 
 from taskmaster_core.config.problems import ERROR, WARNING, Place, Problem
+from taskmaster_core.config.values import clipped
 
 if TYPE_CHECKING:
     from taskmaster_core.config.locate import Locator
@@ -198,8 +199,27 @@ class Source:
         if _LEADING_ZERO.search(before) and after[:1].isdigit():
             self._leading_zero(offset - 1)
             return
+        if "overwrite" in message or "declare" in message:
+            self._twice(start)
+            return
         text = f"not valid TOML: {message[:1].lower()}{message[1:]}"
-        self.refuse("E002", text, _advice(message, before, after), offset=offset)
+        self.refuse("E002", text, _advice(before, after), offset=offset)
+
+    def _twice(self, start: int) -> None:
+        """Refuse a key or table that stands there for the second time; say where the first is."""
+        line = self.text[start:].split("\n", 1)[0]
+        key = re.match(r"\s*([^=]*[^=\s])\s*=", line)
+        name = key[1] if key else line.strip().split("#")[0].strip()
+        table = self.text.rfind("\n[", 0, start) + 1 if key else 0
+        first = re.compile(rf"^[ \t]*{re.escape(name)}[ \t]*{'=' if key else ''}", re.MULTILINE).search(
+            self.text, table, start
+        )
+        where = f"the first is in line {self.text.count(chr(10), 0, first.end()) + 1}: take one out" if first else ""
+        advice = where or "it stands there already, or as another kind of value: take one out"
+        offset = start + len(line) - len(line.lstrip())
+        self.refuse(
+            "E002", f"not valid TOML: {clipped(name)} is declared twice", advice, offset=offset, width=len(name)
+        )
 
     def _leading_zero(self, offset: int) -> None:
         found = re.compile(r"0+([0-9]*)").match(self.text, offset)
@@ -307,7 +327,7 @@ def _order(problem: Problem) -> tuple[int, int]:
     return problem.line, problem.column
 
 
-def _advice(message: str, before: str, after: str) -> str:
+def _advice(before: str, after: str) -> str:
     if re.search(r"=\s*$", before):
         word = re.match(r"[\w./~$-]+", after)
         if word and word[0].lower() in ("true", "false", "yes", "no", "on", "off"):
@@ -315,8 +335,6 @@ def _advice(message: str, before: str, after: str) -> str:
         return f'text stands in quotes: "{word[0]}"' if word else "a value is missing after `=`"
     if re.match(r"\s*:", after):
         return "a key and its value are joined by `=`"
-    if "overwrite" in message or "declare" in message:
-        return "it stands there twice: take one out"
     return ""
 
 

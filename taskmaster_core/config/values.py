@@ -31,6 +31,10 @@ class Invalid(ValueError):
         self.code = code
         self.path = path
 
+    def below(self, part: str | int) -> Invalid:
+        """Return the same as seen from the value around it."""
+        return Invalid(self.message, self.help, self.code, (part, *self.path))
+
 
 class Several(ValueError):
     """Carry all that is wrong with a list."""
@@ -53,12 +57,15 @@ def wrong_type(value: Any, wanted: str, advice: str = "") -> Invalid:
 
 def each(values: Iterable[Any], read: Callable[[Any], Any]) -> tuple[Any, ...]:
     """Read every member of a list; raise Several with all that is wrong."""
-    results, invalids = [], []
+    results: list[Any] = []
+    invalids: list[Invalid] = []
     for index, value in enumerate(values):
         try:
             results.append(read(value))
         except Invalid as error:
-            invalids.append(Invalid(error.message, error.help, error.code, (index, *error.path)))
+            invalids.append(error.below(index))
+        except Several as errors:
+            invalids += [error.below(index) for error in errors.invalids]
     if invalids:
         raise Several(invalids)
     return tuple(results)
@@ -353,7 +360,7 @@ def variables(value: Any) -> dict[str, str]:
         try:
             _variable(name, member)
         except Invalid as error:
-            invalids.append(Invalid(error.message, error.help, error.code, (name,)))
+            invalids.append(error.below(name))
     if invalids:
         raise Several(invalids)
     return dict(value)

@@ -305,6 +305,9 @@ def test_C03_another_programs_format_is_recognised(text):
         ("[[task]]\nnumprocess = 042\n", (2, 14), "write 42, or 0o42 for octal"),
         ("[[task]]\nnumprocess = 09\n", (2, 14), "write 9"),
         ("x = \n", (1, 5), "a value is missing after `=`"),
+        ('[[task]]\nname = "a"\ncmd = "x"\n  name = "b"\n', (4, 3), "the first is in line 2: take one out"),
+        ("[taskmaster]\n\n[taskmaster]\n", (3, 1), "the first is in line 1: take one out"),
+        ("[task]\n[[task]]\n", (2, 1), "it stands there already, or as another kind of value: take one out"),
     ],
 )
 def test_C03_a_syntax_error_has_a_place_and_a_remedy(text, place, advice):
@@ -522,6 +525,17 @@ def test_C16_a_placeholder_without_a_value_is_told_at_its_place(line):
 def test_C16_a_word_of_an_array_is_told_by_itself():
     problem = only(check('[[task]]\nname = "a"\ncmd = ["x", "y", "${NOPE}"]\n'))
     assert (problem.line, problem.column, problem.width) == (3, 18, 9)
+
+
+def test_C03_a_stop_step_is_told_by_its_part():
+    loaded = task('stopsignal = [["TREM", "10s"], "X", ["INT", -1]]')
+    found = [(each.code, each.column, each.width) for each in loaded.problems]
+    assert found == [("E206", 16, 6), ("E201", 32, 3), ("E202", 45, 2)]
+
+
+def test_C03_a_table_below_an_unknown_one_has_a_place():
+    problem = only(check('[tasks.a]\ncmd = "x"\n'))
+    assert (problem.line, problem.column, problem.help) == (1, 2, "did you mean `[task.NAME]`?")
 
 
 def test_C16_the_env_of_the_file_is_told_once_for_a_hundred_jobs():
