@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from taskmaster_core.cli.out import Out
-from taskmaster_core.errors import NotAsAsked, UsageError
+from taskmaster_core.errors import NoCore, NotAsAsked, UsageError
 from taskmaster_core.paths import DEFAULT_INSTANCE
 
 if TYPE_CHECKING:  # zmq is 27 ms; what needs no core does not load it
@@ -66,9 +66,7 @@ class Call:
     def client(self) -> Client:
         """Return the client; raise NoCore when nobody answers."""
         if self._client is None:
-            from taskmaster_core import client  # noqa: PLC0415  # see above
-
-            self._client = client.connect(self.instance, self.options.socket, on_notice=self.out.hint)
+            self._client = self._connect()
             if self.out.verbose:
                 self.out.complain(f"core at {self._client.commands}")
         return self._client
@@ -77,6 +75,19 @@ class Call:
     def connected(self) -> Client | None:
         """Return the client if there is one already."""
         return self._client
+
+    def _connect(self) -> Client:
+        from taskmaster_core import client  # noqa: PLC0415  # see above
+
+        try:
+            return client.connect(self.instance, self.options.socket, on_notice=self.out.hint)
+        except NoCore:
+            from taskmaster_core.cli import rescue  # noqa: PLC0415  # only where there is something to rescue
+
+            path = None if self.options.socket else rescue.rebound(self.instance)
+            if path is None:
+                raise
+            return client.Client(path, on_notice=self.out.hint)
 
     def ask(self, op: str, select: list[str] | None = None, *, watch: Watch | None = None, **args: Any) -> Any:
         """Return the core's answer to an operation on the selected."""

@@ -10,7 +10,7 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import zmq
@@ -18,6 +18,7 @@ import zmq
 from taskmaster_core import paths
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import plural
+from taskmaster_core.cli.rescue import holder
 from taskmaster_core.errors import ExitStatus, NoCore, TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 
@@ -216,25 +217,8 @@ def _core_checks(call: Call) -> Iterator[Check]:
 def _no_core(call: Call, error: NoCore) -> Iterator[Check]:
     """Tell a core that is down, which is no error, from one that runs and is not to be reached."""
     lock = _places(call.instance).lock
-    if _held(lock, os.open):
+    if holder(lock) is not None:
         remedy = "is it just starting? else see core.out and taskmaster.log in the state directory"
         yield Check("core", BAD, f"{error.message}, but the instance is in use ({lock})", remedy)
     else:
         yield Check("core", PITY, "none runs", "start one: taskmaster up")
-
-
-def _held(lock: str, opener: Callable[[str, int], int]) -> bool:
-    """Tell whether a shim holds the instance's lock."""
-    import fcntl  # noqa: PLC0415  # Linux and its kind; clients run anywhere
-
-    try:
-        descriptor = opener(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

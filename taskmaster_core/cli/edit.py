@@ -57,7 +57,10 @@ def _read(path: str) -> str:
     if not os.path.exists(path):
         return ""
     with open(path, encoding="utf-8", newline="") as file:
-        return file.read()
+        try:
+            return file.read()
+        except UnicodeDecodeError as error:
+            raise ConfigInvalid(f"{path} is not UTF-8: {error.reason}", "taskmaster check says where") from error
 
 
 # Add -----------------------------------------------------------------------------------------------------------------

@@ -179,8 +179,15 @@ def _stay(call: Call, started: subprocess.Popen[bytes] | None) -> int:
         else:
             _stop_all(call, keep_core=False)
         return ExitStatus.INTERRUPTED
-    # The shim ends with the code of the job that has `exitwith`, or 0.
-    return started.wait(GOING) if started is not None else ExitStatus.DONE
+    return _its_status(started) if started is not None else ExitStatus.DONE
+
+
+def _its_status(started: subprocess.Popen[bytes]) -> int:
+    """Return the exit status of the shim: the code of the job that has `exitwith`, or 0."""
+    try:
+        return started.wait(GOING)
+    except subprocess.TimeoutExpired:
+        raise NoCore("the core does not answer any more, and its shim lives", "see: taskmaster doctor") from None
 
 
 # Down ----------------------------------------------------------------------------------------------------------------

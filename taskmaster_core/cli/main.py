@@ -11,13 +11,14 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from taskmaster_core.cli import out as output
 from taskmaster_core.cli import parser
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.table import BY_NAME, Command
-from taskmaster_core.errors import ExitStatus, TaskmasterError
+from taskmaster_core.errors import ExitStatus, NotAsAsked, TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ Handler = Callable[[Call], int]
 
 def entry() -> NoReturn:
     """Run the command line of this process and end it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name the locale cannot spell must not end a command
     status = main(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -55,6 +59,8 @@ def main(words: Sequence[str]) -> int:
     except BrokenPipeError:
         _abandon_stdout()  # `taskmaster logs | head`: the reader has what it wanted
         return ExitStatus.DONE
+    except OSError as error:
+        return complain(out, _of_system(error))
 
 
 def run(command: Command, call: Call) -> int:
@@ -85,6 +91,8 @@ def run_line(words: Sequence[str], defaults: Namespace, client: Client | None, o
         return complain(out, error)
     except KeyboardInterrupt:
         return _interrupted(out)
+    except OSError as error:
+        return complain(out, _of_system(error))
 
 
 def complain(out: output.Out, error: TaskmasterError) -> int:
@@ -93,6 +101,12 @@ def complain(out: output.Out, error: TaskmasterError) -> int:
     for line in error.help.splitlines():
         out.complain(f"  {clean(line)}")
     return error.status
+
+
+def _of_system(error: OSError) -> TaskmasterError:
+    """Return the error for what the system refused: a file that may not be written, a disk that is full."""
+    place = f"{error.filename}: " if error.filename else ""
+    return NotAsAsked(f"{place}{error.strerror or error}")
 
 
 def _out_for(options: Namespace) -> output.Out:

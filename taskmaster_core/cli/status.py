@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import Cell, Out, plural, span
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
+
+if TYPE_CHECKING:
+    from taskmaster_core.client import Message
 
 Document = dict[str, Any]
 
@@ -183,7 +186,7 @@ def note(process: Document, now: float) -> str:
 
 def _watch(call: Call) -> int:
     """Draw again whenever something changed; without a terminal, print the table again and again."""
-    with call.client.subscribe(("state",)) as heard:
+    with call.client.subscribe(("state", "beat")) as heard:
         while True:
             answer = call.ask("status")
             if call.out.terminal:
@@ -192,6 +195,14 @@ def _watch(call: Call) -> int:
                 call.out.say(call.out.paint(f"taskmaster {core['instance']}: {jobs}, pid {core['pid']}", "dim"))
             _print(call, answer)
             call.out.stdout.flush()
-            while heard.receive() is None:
+            while not _is_news(heard.receive(), answer["core"]):
                 pass
             heard.drain(lambda _: None)  # the batches that came meanwhile are in the next answer
+
+
+def _is_news(message: Message | None, core: Document) -> bool:
+    """Tell whether something changed since that answer; beats tell what was missed, and of a new core."""
+    if message is None:
+        return False
+    seen = (core["boot"], core["seq"])
+    return message.topic == "state" or (message.body["boot"], message.body["seq"]) != seen

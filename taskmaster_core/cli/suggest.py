@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from taskmaster_core import __version__
+
 
 def near(word: str, known: Iterable[str]) -> str:
     """Return "did you mean …?" for the nearest known word, "" when none is near."""
@@ -19,12 +21,7 @@ def near(word: str, known: Iterable[str]) -> str:
 
 def own_version() -> str:
     """Return the version of this client."""
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # 25 ms: it reads the installed files
-
-    try:
-        return f"taskmaster {version('taskmaster-tui')}"
-    except PackageNotFoundError:
-        return "taskmaster (not installed)"
+    return f"taskmaster {__version__}"
 
 
 def colorless() -> bool:

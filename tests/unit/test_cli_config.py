@@ -300,14 +300,3 @@ def test_doctor_sees_a_directory_that_others_may_enter(tmp_path: Path) -> None:
     found = doctor._directory("run directory", str(tmp_path))
     assert found.level == "bad"
     assert "chmod" in found.help
-
-
-def test_doctor_tells_a_held_lock_from_a_free_one(tmp_path: Path) -> None:
-    import fcntl
-    import os
-
-    lock = tmp_path / "shim.lock"
-    with lock.open("w") as file:
-        assert not doctor._held(str(lock), os.open)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert doctor._held(str(lock), os.open)

@@ -1,0 +1,65 @@
+"""Find a core whose sockets are not there: the instance is in use, but somebody removed the files, or it just starts.
+
+It decides whether the instance is in use (the lock the shim holds tells) and has the sockets bound again (SIGUSR1 to
+the shim, DESIGN §8). A call that found no core comes here before it says so; `doctor` asks about the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+from contextlib import suppress
+from time import monotonic
+
+from taskmaster_core import paths
+from taskmaster_core.client import find
+from taskmaster_core.errors import NoCore
+
+PATIENCE = 3.0
+"""Seconds a core may take to bind its sockets once it was told to, or to come up when it was just started."""
+
+_LOOK = 0.02
+
+
+def holder(lock: str) -> int | None:
+    """Return the pid of the shim that holds an instance's lock, 0 if it does not say, None if nobody holds it."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def rebound(instance: str) -> str | None:
+    """Return the command socket of an instance in use, bound again if need be; None if there is none to be had."""
+    pid = holder(paths.places(instance, os.environ, os.geteuid()).lock)
+    if pid is None:
+        return None
+    if pid and _is_shim(pid):
+        with suppress(OSError):
+            os.kill(pid, signal.SIGUSR1)
+    until = monotonic() + PATIENCE
+    while monotonic() < until:
+        with suppress(NoCore):
+            return find(instance)
+        select.select([], [], [], _LOOK)
+    return None
+
+
+def _is_shim(pid: int) -> bool:
+    """Tell whether the pid is a shim here: of another pid namespace it would be a stranger, whom the signal kills."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    return b"-I" in words and any(word.endswith(b"/taskmaster_core/shim") for word in words)
