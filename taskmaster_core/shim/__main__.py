@@ -80,8 +80,7 @@ class Shim:
             self.core.flush()
             self.loop.turn()
         self.core.flush()
-        if self.house.groves is not None:
-            self.house.groves.fell()
+        self.house.leave()
         return self.shutdown.status
 
     def _signals(self, _: int) -> None:

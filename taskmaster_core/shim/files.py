@@ -130,6 +130,8 @@ def explain(error: OSError, path: str, *, managed: bool) -> str:
         return str(error.strerror)
     if error.errno == errno.ENOENT and not managed:
         return f"No such directory: '{os.path.dirname(path)}' (for a redirection it must exist)"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"'{os.path.dirname(path)}' is not a directory"
     if error.errno == errno.EISDIR:
         return f"'{path}' is a directory, not a regular file"
     return f"{os.strerror(error.errno or errno.EIO)}: '{path}'"

@@ -88,6 +88,16 @@ class House:
         report = {"t": "failed", "key": key, "run": run, "stage": stage, "errno": name, "message": message}
         self.answer(key, run, {**report, "at": at, "wall": wall})
 
+    def leave(self) -> None:
+        """Remove what only we needed; called once, at the very end."""
+        if self.places is not None:
+            try:
+                self.places.sweep_fifos(self.sinks.fifos)
+            except OSError:
+                pass  # somebody removed the directory
+        if self.groves is not None:
+            self.groves.fell()
+
     def strangers(self) -> list[int]:
         """Return the children we did not start: orphans that the kernel gave to us."""
         return [pid for pid in tree.children(os.getpid()) if pid not in self.pids]

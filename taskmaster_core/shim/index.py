@@ -27,12 +27,7 @@ class Index:
         self._tags: dict[str, int] = {}
         self._last: tuple[int, float, int, int] | None = None
 
-    @property
-    def open(self) -> bool:
-        """Tell whether it holds a descriptor."""
-        return self._fd >= 0
-
-    def attach(self, size: int) -> None:
+    def _attach(self, size: int) -> None:
         """Open it beside a file of this size; records beyond the size belong to a file that is gone."""
         files.make_parents(self.path)
         self._tags = self._read_tags()
@@ -54,7 +49,9 @@ class Index:
             return {}
 
     def note(self, offset: int, length: int, tag: str) -> None:
-        """Record that these bytes were written now."""
+        """Record that these bytes were written now; raises OSError."""
+        if self._fd < 0:
+            self._attach(offset)
         wall = time.time()
         number = self._tags.get(tag)
         if number is None:
@@ -96,7 +93,10 @@ class Index:
     def rotate(self, suffix: str) -> None:
         """Leave the records to the part of this suffix and begin anew at the next attach."""
         self.close()
-        os.rename(self.path, f"{self.path}.{suffix}")
+        try:
+            os.rename(self.path, f"{self.path}.{suffix}")
+        except FileNotFoundError:
+            pass  # nothing was recorded since it could not be opened
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -146,7 +146,7 @@ class Launch:
         self.stage = "fifo"
         fifo = self.places.fifo_of(self.key, name)
         try:
-            ours, theirs = streams.make_fifo(fifo, self.order.get("uid"))
+            ours, theirs = streams.make_fifo(fifo, self.order.get("uid"), busy=fifo in self.house.sinks.fifos)
         except OSError:
             self.house.sinks.detach(sink)
             raise

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _READ = 1 << 18
 _BATCH = 500  # reports in one frame
+_LOOSE = 10_000  # reports without a number that may wait
 _PENDING = 1 << 18  # bytes waiting in our buffer before more is encoded: a core that does not read costs no memory
 
 
@@ -70,8 +71,9 @@ class Link:
         loop.watch(sock.fileno(), self._ready, rank=0)
 
     def say(self, report: Report) -> None:
-        """Send what needs no acknowledgement."""
-        self._loose.append(report)
+        """Send what needs no acknowledgement; to a core that reads nothing for long not all of it."""
+        if len(self._loose) < _LOOSE:
+            self._loose.append(report)
 
     def begin(self, hello: Report) -> None:
         """Greet the core; all that is not acknowledged follows."""

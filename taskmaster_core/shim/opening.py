@@ -81,8 +81,7 @@ class Opening:
         leftovers.begin()
 
     def _finish(self) -> None:
-        for name in os.listdir(self.places.fifos):
-            os.unlink(f"{self.places.fifos}/{name}")
+        self.places.sweep_fifos()
         if self._use_cgroups:
             state = f"{paths.checksum(os.path.realpath(self.places.statedir)):08x}"
             self.house.groves = cgroups.find(f"taskmaster-{paths.encode(self.places.instance)}-{state}")

@@ -85,8 +85,7 @@ class Orders:
             now.refuse = self._refuse
             now.begin()
             return
-        same = (order["instance"], order["statedir"], order["rundir"])
-        if same != (now.places.instance, now.places.statedir, now.places.rundir):
+        if order["instance"] != now.places.instance:
             self._refuse("this shim has opened another instance already", "start a new one", 1)
         elif self.opened:
             self._hello()  # while it is still being opened, `hello` comes by itself

@@ -10,6 +10,10 @@ import binascii
 import os
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container
+
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 _LONGEST = 200  # of 255: suffixes follow
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "ceph", "fuse.ceph", "glusterfs", "fuse.glusterfs", "afs")
@@ -60,6 +64,13 @@ class Places:
     def fifo_of(self, key: str, stream: str) -> str:
         """Return the FIFO of a stream (`out`, `err`)."""
         return f"{self.fifos}/{encode(key)}.{stream}"
+
+    def sweep_fifos(self, busy: Container[str] = ()) -> None:
+        """Remove the FIFOs that nobody uses."""
+        for name in os.listdir(self.fifos):
+            path = f"{self.fifos}/{name}"
+            if path not in busy:
+                os.unlink(path)
 
     def owns(self, path: str) -> bool:
         """Tell whether a path lies in the state directory: then its parents are made when they are missing."""

@@ -268,10 +268,11 @@ class Run:
             hit = self.members()
             if cgroups.kill(self.leaf):
                 self._note_swept(hit)
+                self._send(signal.SIGKILL, group=False)  # a child that has not entered the leaf yet
                 return
-        if self._end is None:
-            self._send(signal.SIGSTOP, group=True)
+        self._send(signal.SIGSTOP, group=False)
         self._note_swept(tree.stop_and_kill(self.members))
+        self._send(signal.SIGKILL, group=False)  # the leader apart: before setsid it has no group
         self._send(signal.SIGKILL, group=True)
 
     def _note_swept(self, hit: list[tree.Member]) -> None:

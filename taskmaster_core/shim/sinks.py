@@ -68,6 +68,7 @@ class Sink:
         self._uid: int | None = None
         self._gid: int | None = None
         self._index: Index | None = None
+        self._times = True  # the index can be written
         self._parts: parts.Parts | None = None
         self._rotate_after = 0.0
         self._retry = _RETRY_FIRST
@@ -100,15 +101,8 @@ class Sink:
         self._inode = entry.st_ino
         self._pos = os.lseek(fd, 0, os.SEEK_END)
         self._looked = time.monotonic()
+        self._times = True
         self.sinks.opened(self)
-        self._attach_index()
-
-    def _attach_index(self) -> None:
-        if self._index is not None:
-            try:
-                self._index.attach(self._pos)
-            except OSError:
-                self._index.close()  # output matters more than its times
 
     def close(self) -> None:
         """Give the descriptors back; the next write opens the file again."""
@@ -173,11 +167,6 @@ class Sink:
             self._fail(error)
             return False
         return True
-
-    @property
-    def size(self) -> int:
-        """Return the size of the file as far as we know."""
-        return self._pos
 
     def room(self) -> int:
         """Return how many bytes fit before the next rotation."""
@@ -250,11 +239,12 @@ class Sink:
     def _account(self, count: int, tag: str) -> None:
         offset = self._pos
         self._pos += count
-        if self._index is not None and self._index.open:
+        if self._index is not None and self._times:
             try:
                 self._index.note(offset, count, tag)
             except OSError:
-                self._index.close()  # tried again when the file is opened the next time
+                self._index.close()  # output matters more than its times; tried again when the file is opened again
+                self._times = False
         if self.path in self.sinks.watched:
             self.sinks.grew(self.path, self._pos)
 
@@ -375,7 +365,8 @@ class Sinks:
         self.owns: Callable[[str], bool] = lambda path: False
         self.hint: Callable[[dict[str, Any]], None] = tell
         self.watched: dict[str, float] = {}
-        self._due: dict[str, Timer] = {}
+        self.fifos: dict[str, Stream] = {}
+        self._due: dict[str, int] = {}
         self._sinks: dict[str, Sink] = {}
         self._open: dict[Sink, None] = {}  # least recently used first
 
@@ -446,15 +437,17 @@ class Sinks:
         """Tell that a watched file grew, at most every 50 ms."""
         now = time.monotonic()
         wait = self.watched[path] + _TELL_EVERY - now
-        if wait <= 0:
+        if path in self._due:
+            self._due[path] = size
+        elif wait <= 0:
             self.watched[path] = now
             self.hint({"t": "grew", "path": path, "size": size})
-        elif path not in self._due:
-            self._due[path] = self.loop.after(wait, lambda: self._grew_late(path))
+        else:
+            self._due[path] = size
+            self.loop.after(wait, lambda: self._grew_late(path))
 
     def _grew_late(self, path: str) -> None:
-        del self._due[path]
-        sink = self._sinks.get(path)
-        if path in self.watched and sink is not None:
+        size = self._due.pop(path)
+        if path in self.watched:
             self.watched[path] = 0.0
-            self.grew(path, sink.size)
+            self.grew(path, size)

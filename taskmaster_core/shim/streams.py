@@ -23,28 +23,41 @@ _PIPE = 1 << 16  # what the kernel gives at first
 _BIG_PIPE = 1 << 20  # what an unprivileged user may ask for
 
 
-def make_fifo(path: str, uid: int | None) -> tuple[int, int]:
-    """Make a FIFO and return our end (not blocking) and the job's (O_RDWR: it never sees SIGPIPE)."""
+def make_fifo(path: str, uid: int | None, *, busy: bool) -> tuple[int, int]:
+    """Return our end of a FIFO (not blocking) and the job's (O_RDWR: it never sees SIGPIPE).
+
+    One that an earlier run left is taken again, unless it is busy: descendants of that run still write to it.
+    """
+    if busy:
+        os.unlink(path)  # they hold it by descriptor
     try:
+        ours = _open_fifo(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
         os.mkfifo(path, 0o600)
-    except FileExistsError:
-        os.unlink(path)  # of a run that is over, or whose descendants still hold it by descriptor
-        os.mkfifo(path, 0o600)
-    ours = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        ours = _open_fifo(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        theirs = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        if uid is not None and uid != os.geteuid():
-            os.fchown(theirs, uid, -1)  # a job of another user may open /dev/stdout again
+        theirs = _open_fifo(path, os.O_RDWR)
+        try:
+            owner = os.geteuid() if uid is None else uid
+            if os.fstat(theirs).st_uid != owner:
+                os.fchown(theirs, owner, -1)  # a job of another user may open /dev/stdout again
+        except OSError:
+            os.close(theirs)
+            raise
     except OSError:
         os.close(ours)
         raise
     return ours, theirs
 
 
+def _open_fifo(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
 class Stream:
     """Carry what one run writes to one of its outputs."""
 
-    __slots__ = ("_big", "_carry", "_over", "_waiting", "fd", "inode", "loop", "path", "sink", "sinks", "tag")
+    __slots__ = ("_big", "_carry", "_over", "_waiting", "fd", "loop", "path", "sink", "sinks", "tag")
 
     def __init__(self, loop: Loop, sinks: Sinks, sink: Sink, tag: str, path: str, fd: int) -> None:
         self.loop = loop
@@ -53,7 +66,7 @@ class Stream:
         self.tag = tag
         self.path = path
         self.fd = fd
-        self.inode = os.fstat(fd).st_ino
+        sinks.fifos[path] = self
         self._carry = b""
         self._big = False
         self._waiting = False  # in the epoll set
@@ -222,8 +235,5 @@ class Stream:
         os.close(self.fd)
         self.fd = -1
         self.sinks.detach(self.sink)
-        try:
-            if os.lstat(self.path).st_ino == self.inode:  # a newer run may have made its own there
-                os.unlink(self.path)
-        except OSError:
-            pass  # gone already
+        if self.sinks.fifos.get(self.path) is self:  # a newer run may have made its own there
+            del self.sinks.fifos[self.path]

@@ -98,7 +98,7 @@ class Core:
                 if report["t"] == kind and all(report.get(name) == value for name, value in fields.items()):
                     return report
             if time.monotonic() > until or self.closed:
-                raise AssertionError(f"no {kind} {fields} among {self.reports}")
+                raise AssertionError(f"no {kind} {fields} among {str(self.reports)[-3000:]}")
             self.receive(0.05)
 
     def all(self, kind: str, **fields: object) -> list[Report]:
