@@ -506,7 +506,7 @@ def test_C12_a_hostile_file_is_refused_within_seconds(text):
     began = time.process_time()
     loaded = check(text)
     assert loaded.config is None
-    assert time.process_time() - began < 2  # alone on a machine it is well under 1
+    assert time.process_time() - began < 3  # alone on an idle machine it is below 1; a quadratic one needs 14
 
 
 # C16: templates
