@@ -218,11 +218,13 @@ class Daemon(Instance):
         return self.process is not None and self.process.poll() is not None
 
     def stop(self, timeout: float = 30.0) -> int:
-        """Stop everything in order; return the daemon's exit status."""
+        """Stop everything in order, by SIGTERM where no core answers; return the daemon's exit status."""
         assert self.process is not None
         if not self._ended():
-            with contextlib.suppress(TaskmasterError):
+            try:
                 self.request("shutdown", timeout=timeout)
+            except TaskmasterError:
+                self.terminate()
         return self.process.wait(timeout)
 
     def restart(self, *args: str) -> Daemon:
@@ -309,9 +311,9 @@ class Daemon(Instance):
         if self.process is None or self._ended():
             return []
         try:
-            self.stop()
+            self.stop(timeout=15.0)
         except subprocess.TimeoutExpired:
-            return [f"did not end within 30 s of `down`\n{self.describe()}"]
+            return [f"did not end within 15 s of `down`\n{self.describe()}"]
         return []
 
     def _settle(self, timeout: float = 3.0) -> list[int]:
