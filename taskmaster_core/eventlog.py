@@ -1,97 +1,171 @@
-"""Write the log for people: a sentence per event, into a rotated file.
+"""The event log for people: one line per event, rotated by size, written by a thread of its own.
 
-Decides how a line looks and what is too minor for it. It never holds the loop up and never fails it: lines go through
-a queue to a thread, and a disk that is full costs lines, which are counted. The publisher calls it.
+It decides which events are worth a line (`loglevel`) and what happens when they cannot be written: nothing waits, what
+is lost is counted, and the file says so once it can be written again. The publisher feeds it.
 """
 
 from __future__ import annotations
 
-import datetime
 import os
+import stat
 import threading
-from logging.handlers import RotatingFileHandler
-from queue import SimpleQueue
-from typing import Any
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
 
-import msgspec
+from msgspec.structs import asdict
 
-from taskmaster_core import sentences
+from taskmaster_core.sentences import LEVELS, level, sentence
+from taskmaster_core.wire import Cause
 
-MAX_BYTES = 10_000_000
-KEEP = 5
+MAX_SIZE = 10_000_000
+KEPT = 5
+"""Rotated parts."""
 
-_RANK = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+WAITING = 10_000
+"""Lines that wait for the disk at most; a target that blocks (a pipe nobody reads) must not fill the memory."""
 
-
-class _File(RotatingFileHandler):
-    """Rotate as the standard library does, but create files that only the owner writes and the group reads."""
-
-    def _open(self) -> Any:
-        return open(self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_private)
+CLOSE_WITHIN = 2.0
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+class _Line(NamedTuple):
+    wall: float
+    type: str
+    key: str
+    cause: Cause
+    data: Mapping[str, Any]
 
 
 class EventLog:
-    """Hold the file and its thread."""
+    """Hold the thread and its file; the file is opened by the first line."""
 
-    def __init__(self, path: str, loglevel: str = "info") -> None:
-        self._path = path
-        self._rank = _RANK.get(loglevel, 1)
-        self._lines: SimpleQueue[str | None] = SimpleQueue()
-        self._file: _File | None = None
+    def __init__(self, path: str, loglevel: str, max_size: int = MAX_SIZE) -> None:
+        self.path = path
+        """Where lines go from now on; it may be replaced at any time, and so may `loglevel`."""
+        self.loglevel = loglevel
         self.lost = 0
-        """How many lines could not be written, ever."""
+        """Lines that were never written."""
+        self.trouble = ""
+        self._max_size = max_size
+        self._lines: SimpleQueue[_Line | None] = SimpleQueue()
+        self._fd: int | None = None
+        self._open_path = ""
+        self._untold = 0
         self._thread = threading.Thread(target=self._run, name="eventlog", daemon=True)
         self._thread.start()
 
-    def write(self, at: float, type_: str, key: str, cause: msgspec.Struct, data: dict[str, Any]) -> None:
-        """Queue the sentence of an event that happened at `at` (Unix time)."""
-        grave = sentences.level(type_, data)
-        if _RANK[grave] < self._rank:
+    def write(self, wall: float, type_: str, key: str, cause: Cause, data: Mapping[str, Any]) -> None:
+        """Hand an event over; never waits, never raises. `data` must not change afterwards."""
+        if LEVELS.index(level(type_, data)) < _rank(self.loglevel):
             return
-        said = sentences.sentence(type_, key, msgspec.structs.asdict(cause), data)
-        stamp = datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
-        self._lines.put(f"{stamp} {grave.upper():7} {said}\n")
+        if self._lines.qsize() < WAITING:
+            self._lines.put(_Line(wall, type_, key, cause, data))
+        else:
+            self.lost += 1
+            self._untold += 1
 
     def close(self) -> None:
-        """Write what is queued and end the thread."""
+        """Write what waits and end the thread; a target that blocks is left behind."""
         self._lines.put(None)
-        self._thread.join(2.0)
+        self._thread.join(CLOSE_WITHIN)
+
+    # The thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._append(line)
-        if self._file is not None:
-            self._file.close()
+        more = True
+        while more:
+            batch: list[_Line | None] = [self._lines.get()]
+            with suppress(Empty):
+                while len(batch) < 1000:
+                    batch.append(self._lines.get_nowait())
+            more = None not in batch
+            self._write([line for line in batch if line is not None])
+        self._close()
 
-    def _append(self, line: str) -> None:
+    def _write(self, lines: list[_Line]) -> None:
+        texts = [render(*line) for line in lines]
         try:
-            file = self._opened()
-            if file.stream.tell() + len(line) > MAX_BYTES:
-                file.doRollover()
-            file.stream.write(line)
-            file.stream.flush()
-        except (OSError, ValueError):
-            self.lost += 1
-            self._give_up()
+            self._reopen()
+            if self._untold:
+                texts.insert(0, _now(f"WARNING {self._untold} lines were lost here"))
+            self._put("".join(texts).encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            self.lost += len(lines)
+            self._untold += len(lines)
+            self.trouble = f"the event log {self.path} cannot be written: {error.strerror}"
+            self._close()
+            return
+        self._untold = 0
+        self.trouble = ""
 
-    def _opened(self) -> _File:
-        """Return the open file; opened anew where it is gone or was moved away."""
-        if self._file is not None and not os.path.exists(self._path):
-            self._give_up()
-        if self._file is None:
-            os.makedirs(os.path.dirname(self._path) or ".", mode=0o700, exist_ok=True)
-            self._file = _File(self._path, maxBytes=MAX_BYTES, backupCount=KEEP)
-        return self._file
+    def _put(self, data: bytes) -> None:
+        if not data or self._fd is None:
+            return
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+        seen = os.fstat(self._fd)
+        if stat.S_ISREG(seen.st_mode) and seen.st_size >= self._max_size:
+            with suppress(OSError):  # the lines are written; a file that cannot be renamed grows on
+                self._rotate()
 
-    def _give_up(self) -> None:
-        """Close a file that does not take lines; the next line tries again."""
-        file, self._file = self._file, None
-        if file is not None:
-            try:
-                file.close()
-            except OSError:
-                return
+    def _reopen(self) -> None:
+        """Open the file unless it is open and still the one of that name: somebody else may have rotated it."""
+        if self._fd is not None and self.path == self._open_path and _is_same(self._fd, self.path):
+            return
+        self._close()
+        # NONBLOCK: opening a pipe that nobody reads must fail, not wait.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        self._fd = os.open(self.path, flags, 0o640)
+        self._open_path = self.path
+        os.set_blocking(self._fd, True)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            with suppress(OSError):
+                os.close(fd)
+
+    def _rotate(self) -> None:
+        """Rename the file once, never shift names: a crash in between loses nothing."""
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        os.rename(self.path, f"{self.path}.{stamp}.{time.monotonic_ns() // 1000 % 1_000_000:06d}")
+        self._close()
+        folder, name = os.path.split(self.path)
+        parts = [each for each in os.listdir(folder or ".") if _is_part(each, name)]
+        newest_last = sorted(parts, key=lambda each: os.stat(os.path.join(folder, each)).st_mtime_ns)
+        for old in newest_last[:-KEPT]:
+            os.unlink(os.path.join(folder, old))
+
+
+def _rank(loglevel: str) -> int:
+    return LEVELS.index(loglevel) if loglevel in LEVELS else 1
+
+
+def _is_same(fd: int, path: str) -> bool:
+    try:
+        named, ours = os.stat(path), os.fstat(fd)
+    except OSError:
+        return False
+    return (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _is_part(each: str, name: str) -> bool:
+    stamp, _, number = each.removeprefix(f"{name}.").partition(".")
+    return each.startswith(f"{name}.") and len(stamp) == 15 and stamp[8] == "T" and number.isdigit()
+
+
+def _now(text: str) -> str:
+    return f"{_instant(time.time())} {text}\n"
+
+
+def _instant(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+
+
+def render(wall: float, type_: str, key: str, cause: Cause, data: Mapping[str, Any]) -> str:
+    """Return the line: UTC instant, level, sentence."""
+    return f"{_instant(wall)} {level(type_, data).upper()} {sentence(type_, key, asdict(cause), data)}\n"

@@ -1,7 +1,7 @@
-"""Say an event as one sentence for people; the human log and `taskmaster events` use the same words.
+"""Say what an event means, in one sentence for people, and how much it matters.
 
-Pure. Whatever comes from a job, a config or a person is made harmless here: control characters are escaped, so nobody
-can write a line of their own into the log.
+Pure, and forgiving: an event of another version, with fields missing or strange, still becomes a sentence. The event
+log and `taskmaster events` use it; nothing that came from a job or a config can break the line or the terminal.
 """
 
 from __future__ import annotations
@@ -9,158 +9,215 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-LEVELS = {
-    "failed": "warning", "backoff": "warning", "fatal": "error", "killed": "warning", "unkillable": "error",
-    "reload_refused": "warning", "config_error": "error", "core_replaced": "warning", "log_trouble": "warning",
-    "journal_trouble": "warning", "watch_trouble": "warning", "generations_trouble": "warning", "adopted": "warning",
-    "added": "debug", "cleared": "debug", "core_ready": "debug", "removed": "debug",
-}  # fmt: skip
-"""How grave a type of event is; what is not named is "info"."""
-
 Data = Mapping[str, Any]
 
+LEVELS = ("debug", "info", "warning", "error")
 
-def level(type_: str, data: Data) -> str:
-    """Return how grave an event is: debug, info, warning or error."""
-    if type_ == "exited":
-        return "info" if data.get("expected") else "warning"
-    return LEVELS.get(type_, "info")
-
-
-def harmless(text: str) -> str:
-    """Return text without control characters: they are shown, not sent."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+_ERROR = frozenset({"fatal", "unkillable", "config_error"})
+_WARNING = frozenset({"failed", "backoff", "reload_refused", "core_replaced", "swept", "lost"})
+_DEBUG = frozenset({"cleared", "core_ready", "intent"})
 
 
-def sentence(type_: str, key: str, cause: Mapping[str, Any], payload: Data) -> str:
-    """Return the event as a sentence, with who or what made it happen in brackets where that says more."""
-    say = _SAY.get(type_)
-    body = say(payload) if say is not None else _plainly(type_, payload)
-    return harmless(f"{key + ' ' if key else ''}{body}{_because(type_, cause)}")
+def level(type_: str, payload: Data) -> str:
+    """Return how much an event matters: one of LEVELS."""
+    if type_.endswith("_trouble"):
+        return "info" if payload.get("over") else "warning"
+    if type_ in _ERROR:
+        return "error"
+    if type_ in _WARNING or (type_ == "exited" and not payload.get("expected", True)):
+        return "warning"
+    if type_ == "killed":
+        return "warning" if payload.get("forced") else "info"
+    return "debug" if type_ in _DEBUG else "info"
 
 
-def _because(type_: str, cause: Mapping[str, Any]) -> str:
-    kind = cause.get("kind")
-    if kind == "operator":
-        return f" (asked by {cause.get('who') or 'an operator'})"
-    if kind == "reload" and type_ != "reloaded":
-        return f" (reload to generation {cause.get('generation')})"
-    text = cause.get("text")
-    return f" ({text})" if text and type_ not in ("shutdown",) else ""
+def sentence(type_: str, key: str, cause: Data, payload: Data) -> str:
+    """Return the sentence: who, what, and because of what. It is one printable line whatever it is given."""
+    say = _SENTENCES.get(type_)
+    what = say(payload) if say is not None else _generic(type_, payload)
+    said = f"{key} {what}" if key else what
+    why = _why(cause)
+    return escape(f"{said} ({why})" if why and why not in what else said)
 
 
-def ending(data: Data) -> str:
-    """Say how a run ended."""
+def escape(text: str) -> str:
+    """Return the text with everything unprintable (newlines, escapes, lone surrogates) spelt out."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else _spelt(each) for each in text)
+
+
+def _spelt(char: str) -> str:
+    return char.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def _why(cause: Data) -> str:
+    who, text, generation = cause.get("who"), cause.get("text"), cause.get("generation")
+    match cause.get("kind"):
+        case "operator":
+            said = f"asked by {who or 'an operator'}"
+        case "reload":
+            said = f"by generation {generation}" if generation else "by a reload"
+        case "signal":
+            said = "by a signal"
+        case _:
+            said = ""
+    return ", ".join(str(each) for each in (said, text) if each)
+
+
+# What happened to a process --------------------------------------------------------------------------------------
+
+
+def how_it_ended(data: Data) -> str:
+    """Say how a run ended: "with code 1", "by SIGKILL", or that it is not known."""
     if data.get("stage"):
-        return str(data.get("message") or f"{data['stage']}: {data.get('errno')}")
+        return f"at {data['stage']}: {data.get('message') or data.get('errno') or 'no reason was told'}"
     if data.get("signal"):
-        return f"{data['signal']}" + (" (core dumped)" if data.get("core") else "")
-    return f"exit code {data['code']}" if data.get("code") is not None else "an end nobody saw"
+        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else "")
+    return "in an unknown way" if data.get("code") is None else f"with code {data['code']}"
 
 
-def _started(data: Data) -> str:
-    return f"started with pid {data.get('pid')}" + (f", run {data['run']}" if data.get("run", 1) > 1 else "")
+def _rest(data: Data) -> str:
+    """Say what became of the other processes of its tree."""
+    swept, lingering = data.get("swept"), data.get("lingering")
+    said = ""
+    if isinstance(swept, list | tuple) and swept:
+        names = ", ".join(" ".join(map(str, reversed(each))) if isinstance(each, list) else str(each) for each in swept)
+        said += f"; {names} had left its group and was killed"
+    if lingering:
+        said += f"; {lingering} of its descendants live on"
+    return said
+
+
+def _with_pid(data: Data) -> str:
+    return f" with pid {data['pid']}" if data.get("pid") is not None else ""
+
+
+def _pid(data: Data) -> str:
+    return f" (pid {data['pid']})" if data.get("pid") is not None else ""
 
 
 def _exited(data: Data) -> str:
-    kind = "as expected" if data.get("expected") else "too early" if data.get("early") else "unexpectedly"
-    left = f"; {data['lingering']} of its descendants live on" if data.get("lingering") else ""
-    return f"ended {kind}: {ending(data)}{left}"
-
-
-def _backoff(data: Data) -> str:
-    of = f" of {data['of']}" if data.get("of") is not None else ""
-    return f"is started again in {data.get('delay'):g} s (unsuccessful runs: {data.get('tries')}{of})"
+    kind = "too early " if data.get("early") else "" if data.get("expected", True) else "unexpectedly "
+    return f"ended {kind}{how_it_ended(data)}{_rest(data)}"
 
 
 def _stopped(data: Data) -> str:
-    how = f": {ending(data)}" if any(data.get(name) is not None for name in ("code", "signal", "stage")) else ""
-    swept = f"; killed what had left its group: {', '.join(map(str, data['swept']))}" if data.get("swept") else ""
-    left = f"; {data['lingering']} of its descendants live on" if data.get("lingering") else ""
-    return f"is stopped{how}{swept}{left}"
+    ended = data.get("stage") or data.get("signal") or data.get("code") is not None
+    how = f", it ended {how_it_ended(data)}" if ended else ""
+    forced = " after it had to be killed" if data.get("forced") else ""
+    return f"stopped{forced}{how}{_rest(data)}"
+
+
+def _backoff(data: Data) -> str:
+    of = f" of {data['of']}" if data.get("of") else ""
+    tries = f" (run {data['tries']}{of} failed)" if data.get("tries") else ""
+    return f"waits {data.get('delay', '?')} s until the next try{tries}"
 
 
 def _killed(data: Data) -> str:
-    return "is killed" + (": it did not stop in time" if data.get("forced") else "")
+    why = ": it did not stop in time" if data.get("forced") else ""
+    return f"is killed{_pid(data)}{why}"
+
+
+def _stopping(data: Data) -> str:
+    then = {"up": ", to be started again", "gone": ", to be removed"}.get(str(data.get("goal")), "")
+    first = ": what its last run left behind is ended first" if data.get("lingering") else ""
+    return f"is being stopped{then}{first}"
 
 
 def _unkillable(data: Data) -> str:
-    return f"does not die of SIGKILL (pid {data.get('pid')}): the kernel holds it"
+    left = data.get("pids")
+    pids = f" (pids {', '.join(map(str, left))})" if isinstance(left, list | tuple) and left else _pid(data)
+    return f"does not die, not even of SIGKILL{pids}"
+
+
+def _scaled(data: Data) -> str:
+    jobs = data.get("jobs")
+    more = f", with {', '.join(map(str, jobs[1:]))}" if isinstance(jobs, list | tuple) and len(jobs) > 1 else ""
+    return f"was scaled to {data.get('n', '?')}{more}"
+
+
+def _adopted(data: Data) -> str:
+    return str(data.get("message") or f"was taken over{_with_pid(data)}")
+
+
+# What happened to the whole --------------------------------------------------------------------------------------
 
 
 def _reloaded(data: Data) -> str:
-    counts = ", ".join(f"{data.get(name, 0)} {name}" for name in ("added", "changed", "removed", "same"))
-    return f"config applied as generation {data.get('generation')}: {counts}"
-
-
-def _config_error(data: Data) -> str:
-    number = data.get("problems", 1)
-    return f"the config is not valid, nothing was changed: {number} problem{'s' if number != 1 else ''}, the first: " + str(
-        data.get("first")
+    counts = ", ".join(f"{data.get(each, 0)} {each}" for each in ("added", "changed", "removed"))
+    return (
+        f"generation {data.get('generation', '?')} of the config is in force: {counts}, {data.get('same', 0)} the same"
     )
 
 
-def _trouble(what: str) -> Callable[[Data], str]:
+def _config_error(data: Data) -> str:
+    return (
+        f"the config has {data.get('problems', 'some')} problem(s), nothing was changed; first {data.get('first', '')}"
+    )
+
+
+def _core(what: str) -> Callable[[Data], str]:
     def say(data: Data) -> str:
-        return f"{what}: {data.get('text') or data.get('errno')}"
+        version = f" {data['version']}" if data.get("version") else ""
+        generation = f", generation {data['generation']} of the config" if data.get("generation") else ""
+        shim = f" below shim {data['shim_pid']}" if data.get("shim_pid") else ""
+        return f"core{version}{_pid(data)} {what}{shim}{generation}"
 
     return say
 
 
 def _log_trouble(data: Data) -> str:
-    if "path" not in data:
-        return f"output: {data.get('text')}"
-    lost = f"{data.get('bytes')} bytes lost"
-    return f"output to {data['path']} is written again, {lost}" if data.get("over") else f"output to {data['path']} is being lost: {data.get('errno')}"  # fmt: skip  # noqa: E501
+    if data.get("text"):
+        return str(data["text"])
+    path, errno = data.get("path", "?"), data.get("errno") or "no reason was told"
+    if data.get("over"):
+        return f"output to {path} is written again, {data.get('bytes', '?')} bytes were lost"
+    return f"output to {path} is being lost: {errno}"
 
 
-def _core(words: str) -> Callable[[Data], str]:
-    def say(data: Data) -> str:
-        return f"{words} (core pid {data.get('pid')}, generation {data.get('generation')})"
-
-    return say
+def _trouble(part: str) -> Callable[[Data], str]:
+    return lambda data: f"{part}: {data.get('text', '')}"
 
 
-def _scaled(data: Data) -> str:
-    return f"scaled to {data.get('n')}"
+def _text(name: str, before: str = "") -> Callable[[Data], str]:
+    return lambda data: f"{before}{data.get(name, '')}"
 
 
-def _plainly(type_: str, data: Data) -> str:
-    """Say an event of a type this version does not know."""
-    told = ", ".join(f"{name}={value}" for name, value in data.items())
-    return type_ + (f": {told}" if told else "")
+def _generic(type_: str, data: Data) -> str:
+    if type_.endswith("_trouble") and data.get("text"):
+        return _trouble(type_.removesuffix("_trouble"))(data)
+    facts = ", ".join(f"{name} {value}" for name, value in data.items() if value is not None and value != "")
+    return f"{type_.replace('_', ' ')}: {facts}" if facts else type_.replace("_", " ")
 
 
-_SAY: dict[str, Callable[[Data], str]] = {
-    "started": _started,
-    "running": lambda data: f"runs: it lived for successdelay (pid {data.get('pid')})",
+_SENTENCES: dict[str, Callable[[Data], str]] = {
+    "started": lambda data: f"started{_with_pid(data)}",
+    "running": lambda data: f"is running{_with_pid(data)}",
     "exited": _exited,
-    "failed": lambda data: f"could not be started: {ending(data)}",
+    "failed": lambda data: f"could not start: failed {how_it_ended(data)}",
     "backoff": _backoff,
-    "fatal": lambda data: f"{data.get('reason') or 'gave up'}",
-    "stopping": lambda data: "is being stopped" + (" to start it again" if data.get("goal") == "up" else ""),
+    "fatal": lambda data: f"is given up: {data.get('reason') or 'too many unsuccessful runs'}",
+    "stopping": _stopping,
     "stopped": _stopped,
-    "cleared": lambda data: "left nothing behind any more",
+    "cleared": lambda data: f"has nothing left of its last run{_rest(data)}",
     "killed": _killed,
     "unkillable": _unkillable,
-    "removed": lambda data: "is gone",
-    "added": lambda data: "is new",
+    "removed": lambda _: "was removed",
+    "added": lambda _: "was added",
     "scaled": _scaled,
-    "reset": lambda data: "had its failures forgotten",
-    "signalled": lambda data: f"got signal {data.get('signum')} (pid {data.get('pid')})",
-    "adopted": lambda data: str(data.get("message") or f"was found alive with pid {data.get('pid')}"),
+    "reset": lambda _: "was reset: its count of failures begins anew",
+    "signalled": lambda data: f"got signal {data.get('signum', '?')}{_pid(data)}",
+    "adopted": _adopted,
     "reloaded": _reloaded,
-    "reload_refused": lambda data: f"the save was not applied: {data.get('reason')}",
+    "reload_refused": _text("reason", "the config was not taken: "),
     "config_error": _config_error,
-    "core_started": _core("taskmaster started"),
-    "core_ready": lambda data: "the core serves",
-    "core_replaced": _core("the core was replaced, the jobs ran on"),
-    "core_stopping": lambda data: f"taskmaster ends with status {data.get('code')}",
-    "shutdown": lambda data: f"everything is being stopped: {data.get('reason')}",
+    "core_started": _core("started"),
+    "core_replaced": _core("took over from another one"),
+    "core_ready": _core("is ready"),
+    "core_stopping": lambda data: f"core is done, exit status {data.get('code', '?')}",
+    "shutdown": _text("reason", "everything is being stopped: "),
     "log_trouble": _log_trouble,
-    "journal_trouble": _trouble("the journal"),
-    "watch_trouble": _trouble("watching the config"),
-    "notice": lambda data: str(data.get("message")),
-}  # fmt: skip
+    "journal_trouble": _trouble("journal"),
+    "watch_trouble": _trouble("config watching"),
+    "notice": _text("message"),
+}
