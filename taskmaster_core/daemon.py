@@ -43,6 +43,7 @@ class Core:
         self.reloader.texts = self.reloader.seen = dict(started.texts)
         self.reloader.problems = list(started.problems)
         self.reloader.say = _say
+        self.reloader.on_applied = self._applied
         self.ops = Ops(started.runtime, self.reloader, started.generations)
         self.ops.shut_down = self.shut_down
         self.ops.seen = started.requests
@@ -126,6 +127,7 @@ class Core:
             else:
                 self.runtime.committed(done.token)
         self._trouble("journal", journal.trouble)
+        self._trouble("eventlog", self._started.eventlog.trouble)
 
     def _trouble(self, part: str, text: str) -> None:
         """Note a degradation, and say once that it came or went."""
@@ -217,6 +219,17 @@ class Core:
     def _reloaded(self) -> None:
         self.runtime.order({"t": "notify", "text": "READY=1"})
         self._watch_config()
+
+    def _applied(self) -> None:
+        self._take_settings()
+        self._watch_config()
+
+    def _take_settings(self) -> None:
+        """Let the parts follow what `[taskmaster]` says now."""
+        settings = self.runtime.supervisor.config.settings
+        self.runtime.journal.keep(settings.journalkeep)
+        self._started.eventlog.loglevel = settings.loglevel
+        self._started.eventlog.path = settings.logfile or self.runtime.facts.setting.places.eventlog
 
     def _config_changed(self) -> None:
         """Be told by the watching thread that the files changed and are stable."""

@@ -127,7 +127,7 @@ def _settings(old: Settings, new: Settings) -> tuple[FieldChange, ...]:
     return tuple(FieldChange(name, getattr(old, name), getattr(new, name), Cost.LIVE) for name in names)
 
 
-NEEDS_RESTART = frozenset({"statedir", "socketgroup", "logfile"})
+NEEDS_RESTART = frozenset({"statedir", "socketgroup"})
 """Settings that a running core cannot take over; they hold from its next start."""
 
 

@@ -53,7 +53,8 @@ class Reloader:
         """The files' bytes as last applied."""
         self.seen: dict[str, bytes] = {}
         """The files' bytes as last read, whatever came of them."""
-        self.on_files: Callable[[Sequence[str]], None] = lambda *_: None
+        self.on_applied: Callable[[], None] = lambda: None
+        """Called when a config was taken, by whatever way."""
         self.say: Callable[[str], None] = lambda *_: None
         """Called with a rendered problem, for stderr."""
 
@@ -196,7 +197,7 @@ class Reloader:
         if excepted:
             names = ", ".join(sorted(excepted))
             self.problems.append({"code": "W202", "severity": "warning", "message": f"left out of the reload: {names}"})
-        self.on_files(tuple(loaded.texts))
+        self.on_applied()
 
     def _end(self, wish: Wish, shown: PlanView | None, error: TaskmasterError | None) -> None:
         wish.told(shown, error)

@@ -58,6 +58,10 @@ class Journal:
         """Tell what is wrong, in words; empty: nothing."""
         return self._writer.trouble
 
+    def keep(self, seconds: float) -> None:
+        """Keep events for so long from now on."""
+        self._writer.keep = seconds
+
     def start(self) -> Start:
         """Open the journal and start the thread; never raises: what is wrong is in `trouble`."""
         last = self._writer.begin()

@@ -114,7 +114,8 @@ class Writer:
         """Why nothing is written, in words; empty: all is well."""
         self.intents: dict[str, Intent] = {}
         self.upto = 0
-        self._keep = keep_seconds
+        self.keep = keep_seconds
+        """Events older than this many seconds go; the main thread may replace it at any time."""
         self._queue = queue
         self._deliver = deliver
         self._memory = Memory()
@@ -273,7 +274,7 @@ class Writer:
             return
         self.files.reserve()
         try:
-            more = self.store.prune(time.time() - self._keep)
+            more = self.store.prune(time.time() - self.keep)
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
             return
