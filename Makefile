@@ -43,7 +43,8 @@ lint: $(DEV)
 
 types: $(DEV)
 	$(BIN)/mypy taskmaster_core taskmaster_tui tests docs/generate.py
-	cd taskmaster_core/shim && $(abspath $(BIN))/mypy --strict --config-file= --cache-dir=$(CURDIR)/.mypy_cache/shim *.py
+	cd taskmaster_core/shim && MYPYPATH=. $(abspath $(BIN))/mypy --strict --explicit-package-bases --config-file= \
+		--cache-dir=$(CURDIR)/.mypy_cache/shim *.py
 
 contracts: $(DEV)
 	$(BIN)/lint-imports --no-cache

@@ -92,16 +92,3 @@ def test_of_the_shim_the_core_knows_the_frames_alone() -> None:
 def test_the_policy_loads_no_heavy_library() -> None:
     code = "\n".join(f"import taskmaster_core.{name}" for name in POLICY)
     assert loaded_by(code) & (HEAVY | {"zmq"}) == set()
-
-
-def test_status_loads_no_heavy_library() -> None:
-    code = """
-from taskmaster_core.cli import main
-import sys
-sys.argv = ["taskmaster", "--instance", "nobody-has-this-one", "status"]
-try:
-    main.entry()
-except SystemExit as end:
-    assert end.code == 3, end.code
-"""
-    assert loaded_by(code) & HEAVY == set()
