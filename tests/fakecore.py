@@ -104,6 +104,8 @@ class FakeCore:
             self._do(self._end)
             self._thread.join(5)
             self._thread = None
+            for name in ("cmd.sock", "evt.sock"):  # as the core does at a clean end
+                (self.rundir / name).unlink(missing_ok=True)
 
     def restart(self, boot: str = "b2") -> None:
         self.stop()
@@ -152,6 +154,7 @@ class FakeCore:
         os.write(self._ringer, b".")
 
     def _serve(self, up: threading.Event) -> None:
+        self.topics.clear()
         router, self._xpub = self._context.socket(zmq.ROUTER), self._context.socket(zmq.XPUB)
         router.bind(f"ipc://{self.commands}")
         self._xpub.bind(f"ipc://{self.rundir}/evt.sock")

@@ -84,7 +84,7 @@ class Call:
         except NoCore:
             from taskmaster_core.cli import rescue  # noqa: PLC0415  # only where there is something to rescue
 
-            path = None if self.options.socket else rescue.rebound(self.instance)
+            path = None if self.options.socket else rescue.rebound(self.instance, self.config)
             if path is None:
                 raise
             return client.Client(path, on_notice=self.out.hint)

@@ -18,7 +18,7 @@ import zmq
 from taskmaster_core import paths
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import plural
-from taskmaster_core.cli.rescue import holder
+from taskmaster_core.cli.rescue import holders
 from taskmaster_core.errors import ExitStatus, NoCore, TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 
@@ -216,9 +216,9 @@ def _core_checks(call: Call) -> Iterator[Check]:
 
 def _no_core(call: Call, error: NoCore) -> Iterator[Check]:
     """Tell a core that is down, which is no error, from one that runs and is not to be reached."""
-    lock = _places(call.instance).lock
-    if holder(lock) is not None:
+    pids = holders(call.instance, call.config)
+    if pids:
         remedy = "is it just starting? else see core.out and taskmaster.log in the state directory"
-        yield Check("core", BAD, f"{error.message}, but the instance is in use ({lock})", remedy)
+        yield Check("core", BAD, f"{error.message}, but the instance is in use (pid {pids[0]})", remedy)
     else:
         yield Check("core", PITY, "none runs", "start one: taskmaster up")

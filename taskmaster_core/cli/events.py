@@ -15,19 +15,14 @@ from taskmaster_core.cli.pick import Picker
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_core.logs.when import parse_when
-from taskmaster_core.sentences import sentence
+from taskmaster_core.sentences import level, sentence
 
 LINES = 100
 """So many events are shown where nothing else limits them."""
 
 Document = dict[str, Any]
 
-_STYLES = {
-    "fatal": "bad", "failed": "bad", "unkillable": "bad", "config_error": "bad", "reload_refused": "bad",
-    "log_trouble": "bad", "journal_trouble": "bad", "watch_trouble": "bad",
-    "backoff": "busy", "killed": "busy", "core_replaced": "busy", "stopping": "dim", "started": "dim",
-    "running": "good", "core_ready": "good", "reloaded": "good",
-}  # fmt: skip
+_STYLES = {"error": "bad", "warning": "busy", "debug": "dim"}
 
 
 def events(call: Call) -> int:
@@ -67,5 +62,6 @@ def _show(call: Call, event: Document) -> None:
         out.say(dumps(event, ensure_ascii=not out.unicode))
         return
     text = clean(sentence(event["type"], event["key"], event["cause"], event["data"]))
+    style = _STYLES.get(level(event["type"], event["data"]), "")
     when = out.paint(stamp(event["at"]), "dim")
-    out.say(f"{when} {out.paint('#' + str(event['seq']), 'dim')} {out.paint(text, _STYLES.get(event['type'], ''))}")
+    out.say(f"{when} {out.paint('#' + str(event['seq']), 'dim')} {out.paint(text, style)}")

@@ -82,9 +82,13 @@ def _print_table(call: Call, jobs: list[Document]) -> None:
 
 def banner(out: Out, core: Document) -> None:
     """Say on stderr what is wrong with the core itself: its config, its journal."""
-    for problem in core.get("config_problems", []):
-        style = "busy" if isinstance(problem, dict) and problem.get("severity") == "warning" else "bad"
-        out.complain(f"{out.paint('config:', style, out.stderr)} {clean(problem_line(problem))}")
+    problems = core.get("config_problems", [])
+    warnings = [each for each in problems if isinstance(each, dict) and each.get("severity") == "warning"]
+    for problem in problems:
+        if problem not in warnings:
+            out.complain(f"{out.paint('config:', 'bad', out.stderr)} {clean(problem_line(problem))}")
+    if warnings:
+        out.hint(f"{plural(len(warnings), 'warning')} about the config: taskmaster check")
     for trouble in core.get("troubles", []):
         out.complain(f"{out.paint('trouble:', 'bad', out.stderr)} {clean(str(trouble))}")
     if core.get("stopping"):

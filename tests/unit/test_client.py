@@ -318,13 +318,13 @@ def test_following_goes_on_with_the_next_core(core: FakeCore, client: Client) ->
     journal(core, 8)
     followed = client.follow_events(7)
     assert next(followed)["seq"] == 8
+    core.until(lambda: {"event", "beat"} <= core.topics)
 
     def replaced() -> None:
         core.restart("b2")
         core.until(lambda: "event" in core.topics)
         core.publish("event.started", event(9, boot="b2"))
 
-    core.topics.clear()
     thread = threading.Thread(target=replaced)
     thread.start()
     assert next(followed)["boot"] == "b2"
