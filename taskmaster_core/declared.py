@@ -120,15 +120,20 @@ class Declared:
             self._all.put(key, proc)
         for spec in config.jobs:
             for index in range(self._intents.width(spec)):
-                key = Key(spec.name, index)
-                if key in self._all.procs:
-                    self._readmit(self._all.procs[key], spec, self._intents.goal(spec, key))
-                else:
-                    goal = self._intents.goal(spec, key)
-                    self._all.put(key, self._new(key, spec, goal=goal, state=State.UNKNOWN))
+                self._come_back(Key(spec.name, index), spec)
         for key in sorted(restored, reverse=True):
             if key.job not in self.jobs or key.index >= self._intents.width(self.jobs[key.job]):
                 self._all.apply(key, machine.Remove(), "the config no longer has it")
+
+    def _come_back(self, key: Key, spec: JobSpec) -> None:
+        goal = self._intents.goal(spec, key)
+        known = self._all.procs.get(key)
+        if known is None:
+            self._all.put(key, self._new(key, spec, goal=goal, state=State.UNKNOWN))
+            return
+        self._readmit(known, spec, goal)
+        if known.goal is Goal.UP and self._intents.held_down(key):  # the core before died between wish and effect
+            self._all.apply(key, machine.Stop(), "was stopped by hand")
 
     def found(self, key: Key, report: machine.Found) -> None:
         """Take over a living run the shim told of; one that no job declares is stopped and forgotten."""

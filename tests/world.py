@@ -55,7 +55,7 @@ class Run:
     rest: int = 0
     stopping: bool = False
     killed: bool = False
-    deferred: list[int] = field(default_factory=list)
+    killgroup: bool = True
     signals: list[int] = field(default_factory=list)
     end: Document | None = None
     told: bool = False
@@ -71,6 +71,8 @@ class Shim:
     def __init__(self) -> None:
         self.now = 1000.0
         self.runs: dict[str, Run] = {}
+        self.left: list[Run] = []
+        """Descendants of earlier runs of jobs without killgroup."""
         self.memos: dict[str, Any] = {}
         self.reports: list[Document] = []
         self.news: list[Document] = []
@@ -105,9 +107,12 @@ class Shim:
         key, number = order["key"], order["run"]
         assert (key, number) not in self.ended, f"run {number} of {key} was ordered twice"
         before = self.runs.get(key)
+        if before is not None and before.told and not (before.killgroup and order["killgroup"]):
+            self.left.append(before)  # its leader is gone, the rest of it is left alone
+            before = None
         assert before is None, f"I1: a second copy of {key} beside {before}"
         self._pids += 1
-        self.runs[key] = Run(key, number, self._pids)
+        self.runs[key] = Run(key, number, self._pids, killgroup=order["killgroup"])
         self.order.append(f"{key}/{number}")
 
     def _run(self, order: Document) -> Run | None:
@@ -120,15 +125,13 @@ class Shim:
             return
         run.stopping = run.stopping or order["stopping"]
         run.signals.append(order["sig"])
-        if not run.leader and run.stopping:
-            self.clear(run)
 
     def _kill(self, order: Document) -> None:
         run = self._run(order)
         if run is not None:
             run.stopping = run.killed = True
             run.signals.append(9)
-            if not run.leader:
+            if not run.leader and order["tree"]:
                 self.clear(run)
 
     def _memo(self, order: Document) -> None:
@@ -144,7 +147,9 @@ class Shim:
         self.goodbye = order["code"]
 
     def _recipe(self, order: Document) -> None:
-        """Take a live change; nothing here depends on it."""
+        run = self._run(order)
+        if run is not None:
+            run.killgroup = order["killgroup"]
 
     # What comes to pass --------------------------------------------------------------------------------------------
 
@@ -167,7 +172,7 @@ class Shim:
     def die(self, run: Run, rest: int = 0, **end: Any) -> None:
         """End the leader; of a run being stopped it is told once its tree is gone."""
         run.leader, run.rest, run.end = False, rest, end
-        if not rest or run.doomed:
+        if not rest or (run.doomed and run.killgroup):
             self.clear(run)
         else:
             run.told = True
@@ -183,7 +188,10 @@ class Shim:
         self.tell(t="exited", key=run.key, run=run.run, pid=run.pid, lingering=run.rest, **(run.end or {"code": 0}))
 
     def _gone(self, run: Run) -> None:
-        del self.runs[run.key]
+        if run in self.left:
+            self.left.remove(run)
+        else:
+            del self.runs[run.key]
         self.ended.append((run.key, run.run))
 
 
@@ -228,12 +236,14 @@ class Core:
         before = memos.read_core(hello["memos"].get(memos.CORE))
         number = before.generation if before is not None else max(self.disk.generations)
         declared, newest = self.disk.generations[number], max(self.disk.generations)
+        self.generation_before = number
         self.acked = before.acked if before is not None else 0
         runs = {run["key"]: run["run"] for run in hello["runs"]}
         policy, now = self.supervisor, self.shim.now
         restored = memos.restore(hello["memos"], declared, runs)
         policy.boot(declared, number, restored, now, memos.past_runs(hello["memos"]))
         self.restored = dict(policy.procs)
+        self.held = {key for key in policy.procs if policy.intents.held_down(key)}
         for run in hello["runs"]:
             key, found = shimlink.to_found(run)
             if key not in policy.procs or policy.procs[key].state is State.UNKNOWN:
@@ -244,6 +254,9 @@ class Core:
             policy.reload(make_plan(declared, new), new, newest, now, Cause("reload", generation=newest))
         if before is not None and before.ending is not None:
             policy.shut_down(before.ending, now, Cause("core"), "everything is being stopped")
+
+    def held_at_boot(self, key: Key) -> bool:
+        return key in self.held
 
     # Turns -------------------------------------------------------------------------------------------------------
 
@@ -296,15 +309,15 @@ class Core:
 
     def _carry_out(self, effect: Outcomes) -> None:
         match effect:
-            case m.Spawn(key, run):
-                self.orders.append({"t": "spawn", "key": str(key), "run": run})
+            case m.Spawn(key, run, spec):
+                self.orders.append({"t": "spawn", "key": str(key), "run": run, "killgroup": spec.killgroup})
             case m.Signal(key, run, signum, _, stopping):
                 self.orders.append({"t": "signal", "key": str(key), "run": run, "sig": signum, "stopping": stopping})
-            case m.KillTree(key, run):
-                self.orders.append({"t": "kill", "key": str(key), "run": run})
-            case Retune(key, run):
+            case m.KillTree(key, run, tree):
+                self.orders.append({"t": "kill", "key": str(key), "run": run, "tree": tree})
+            case Retune(key, run, spec):
                 self.retuned.append(effect)
-                self.orders.append({"t": "recipe", "key": str(key), "run": run})
+                self.orders.append({"t": "recipe", "key": str(key), "run": run, "killgroup": spec.killgroup})
             case Fact():
                 self.new_facts.append(effect)
             case Answer(settled):
