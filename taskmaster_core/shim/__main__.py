@@ -147,7 +147,8 @@ def _use_utf8(arguments: list[str]) -> None:
     """Paths are bytes that the wire carries as UTF-8; a C or Latin locale must not change them."""
     if sys.getfilesystemencoding().lower() != "utf-8" and not sys.flags.utf8_mode:
         here = os.path.dirname(os.path.abspath(__file__))
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-I", "-S", here, *arguments])
+        argv = [sys.executable, "-X", "utf8", "-I", "-S", here, *arguments]
+        os.execv(sys.executable, argv)  # noqa: S606 - ourselves
 
 
 def _parse(arguments: list[str]) -> tuple[list[str], bool]:
@@ -167,8 +168,8 @@ def main() -> int:
     _secure_standard_descriptors()
     shim = Shim(argv, use_cgroups=use_cgroups)
     shim.prepare()
-    gc.disable()  # nothing here makes cycles that matter, and a collection would copy pages after each fork
-    gc.freeze()
+    gc.freeze()  # what is here now stays; looking at it again and again would copy pages after each fork
+    gc.set_threshold(20_000, 50, 50)  # rarely: nothing here makes cycles on purpose
     return shim.run()
 
 

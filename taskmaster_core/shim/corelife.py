@@ -41,8 +41,8 @@ class CoreLife:
         self.ready = False  # this one is
         self.wanted = True
         self.goodbye: int | None = None
-        self.on_order: Callable[[Report], None] = lambda order: None
-        self.on_end: Callable[[int | None], None] = lambda code: None
+        self.on_order: Callable[[Report], None] = lambda _: None
+        self.on_end: Callable[[int | None], None] = lambda _: None
         self.pid = 0
         self._argv = argv
         self._env = env

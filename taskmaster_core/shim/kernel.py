@@ -10,6 +10,10 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER = 36
 _RECORD = 128  # sizeof(struct signalfd_siginfo)
@@ -27,7 +31,7 @@ def become_subreaper() -> None:
     _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 
 
-def open_signals(signums: list[int]) -> int:
+def open_signals(signums: Sequence[int]) -> int:
     """Block these signals and return a descriptor that tells them; unlike a handler it tells the sender too."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signums)
     bits = ctypes.sizeof(ctypes.c_ulong) * 8

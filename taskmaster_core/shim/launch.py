@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from house import House
+    from paths import Places
 
 _RESERVE = 16  # descriptors that no spawn takes: for output files, a new core, the work of killing
 
@@ -30,10 +31,9 @@ _RESERVE = 16  # descriptors that no spawn takes: for output files, a new core, 
 class Launch:
     """Carry one spawn order out; `stage` names what it is doing."""
 
-    def __init__(self, house: House, order: dict[str, Any]) -> None:
-        assert house.places is not None
+    def __init__(self, house: House, places: Places, order: dict[str, Any]) -> None:
         self.house = house
-        self.places = house.places
+        self.places = places
         self.order = order
         self.key: str = order["key"]
         self.run: int = order["run"]

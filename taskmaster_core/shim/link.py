@@ -58,7 +58,7 @@ class Link:
     def __init__(self, loop: Loop, sock: socket.socket, ledger: Ledger, lost: Callable[[str], None]) -> None:
         self.loop = loop
         self.ledger = ledger
-        self.on_order: Callable[[Report], None] = lambda order: None
+        self.on_order: Callable[[Report], None] = lambda _: None
         self.live = False  # the ledger is told only after `hello`
         self._lost = lost
         self._sock = sock

@@ -34,7 +34,7 @@ class Opening:
         self._left = _TRIES
         self._fd = -1
         self.done: Callable[[], None] = lambda: None
-        self.refuse: Callable[[str, str, int], None] = lambda message, remedy, code: None
+        self.refuse: Callable[[str, str, int], None] = lambda *_: None
 
     def begin(self) -> None:
         """Check the directories and go for the lock."""

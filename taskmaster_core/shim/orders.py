@@ -48,10 +48,10 @@ class Orders:
             "memo": self._memo,
             "ack": lambda order: core.ledger.acknowledge(order["n"]),
             "watch": lambda order: house.sinks.watch(order["path"], bool(order["on"])),
-            "reopen": lambda order: house.sinks.reopen(),
+            "reopen": lambda _: house.sinks.reopen(),
             "notify": lambda order: self.notify(order["text"]),
-            "beat": lambda order: None,
-            "ready": lambda order: core.became_ready(),
+            "beat": lambda _: None,
+            "ready": lambda _: core.became_ready(),
             "bye": lambda order: core.say_goodbye(int(order.get("code") or 0)),
         }
 
@@ -63,7 +63,7 @@ class Orders:
             return
         try:
             act(order)
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OSError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             self._misunderstood(f"order {order.get('t')!r}: {type(error).__name__}: {error}")
 
     def _misunderstood(self, message: str) -> None:
@@ -115,7 +115,7 @@ class Orders:
             return
         if order.get("memo") is not None:
             self.memos[key] = order["memo"]
-        Launch(self.house, order).begin()
+        Launch(self.house, self.house.places, order).begin()
 
     def _run(self, order: Order) -> Run | None:
         """Return the run an order is about; None when it has ended: its report is on the way to the core."""

@@ -130,7 +130,7 @@ def _check(path: str) -> None:
 def _open_to_group(path: str, gid: int) -> None:
     try:
         os.chown(path, -1, gid)
-        os.chmod(path, 0o750)
+        os.chmod(path, 0o750)  # noqa: S103 - the group was asked for
     except OSError as error:
         raise Refused(f"cannot give {path} to group {gid}: {error.strerror}", "check socketgroup") from None
 

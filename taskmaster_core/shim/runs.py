@@ -210,7 +210,7 @@ class Run:
         return [each for each in tree.below(roots) if not each.dead and each.pid != self.pid]
 
     def look(self) -> None:
-        """The leader has ended: decide by what is left of its tree."""
+        """Decide by what is left of the tree, now that the leader has ended."""
         self._stop_waiting()
         members = self.members()
         if not members:

@@ -73,7 +73,7 @@ class Shutdown:
                 run.wind_down()
 
     def _core_ended(self, code: int | None) -> None:
-        """The core is gone and no other is wanted."""
+        """Finish alone: the core is gone and no other is wanted."""
         self._code = code or 0
         if not self._alone:
             self._alone = True

@@ -13,37 +13,22 @@ import time
 import files
 import kernel
 import parts
-import sentences
 from index import Index
+from losses import Losses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from loop import Loop, Timer
+    from loop import Loop
     from streams import Stream
 
 _LOOK_EVERY = 1.0  # seconds between two looks whether the path still names our file, while writing
-_RETRY_FIRST, _RETRY_LAST = 1.0, 5.0  # seconds between tries when writing fails
-_CALM = 10.0  # a spell that begins sooner after the last one waits longer for its end
 _ROTATE_AGAIN = 60.0  # seconds until a rotation that failed is tried again
 _SMALLEST = 1024  # bytes; a smaller maxsize would make a file of every few bytes and stop the loop
 _TELL_EVERY = 0.05  # seconds between two words that a watched file grew
 _UNLIMITED = 1 << 62
-
-
-class Spell:
-    """Hold a time in which output could not be written."""
-
-    __slots__ = ("bytes", "errno", "retry_at", "timer", "told")
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.errno = 0
-        self.retry_at = 0.0
-        self.told = False
-        self.timer: Timer | None = None
 
 
 class Sink:
@@ -57,7 +42,7 @@ class Sink:
         self.shared = False
         self.splices = True
         self.blocked: list[Stream] = []
-        self.spell: Spell | None = None
+        self._losses = Losses(path, sinks.loop, sinks.tell)
         self.block = False
         self._fd = -1
         self._pos = 0
@@ -71,8 +56,6 @@ class Sink:
         self._times = True  # the index can be written
         self._parts: parts.Parts | None = None
         self._rotate_after = 0.0
-        self._retry = _RETRY_FIRST
-        self._spell_ended = 0.0
 
     def configure(self, spec: dict[str, Any]) -> None:
         """Take over what an order says about the file; the last word holds."""
@@ -156,17 +139,37 @@ class Sink:
 
     def ready(self) -> bool:
         """Tell whether a write may be tried now; ends a spell of losses when it can."""
-        now = time.monotonic()
-        if self.spell is not None and now < self.spell.retry_at:
+        if self._losses.waiting:
             return False
         try:
-            self._sync(now)
-            if self.spell is not None:
-                self._end_spell(self.spell)
+            self._sync(time.monotonic())
+            if self._losses.on:
+                self._heal()
         except OSError as error:
             self._fail(error)
             return False
         return True
+
+    def _fail(self, error: OSError) -> None:
+        self._losses.begin(error, self.ready, drops=not self.block)
+
+    def lose(self, count: int) -> None:
+        """Count bytes that could not be kept."""
+        self._losses.count(count)
+
+    def _heal(self) -> None:
+        """Say in the file how much is missing; raises OSError when even that cannot be written."""
+        line = self._losses.marker()
+        if line:
+            line = line if self._at_line_start() else b"\n" + line
+            written = os.write(self._fd, line)
+            self._account(written, "taskmaster")
+            if written < len(line):
+                raise OSError(errno.ENOSPC, "")
+        self._losses.end()
+        waiting, self.blocked = self.blocked, []
+        for stream in waiting:
+            self.sinks.loop.after(0, stream.resume)
 
     def room(self) -> int:
         """Return how many bytes fit before the next rotation."""
@@ -291,66 +294,9 @@ class Sink:
         finally:
             kernel.set_file_ids(os.geteuid(), os.getegid())
 
-    # -- losses -------------------------------------------------------------------------------------------------
-
-    def _fail(self, error: OSError) -> None:
-        now = time.monotonic()
-        if self.spell is None:
-            calm = now - self._spell_ended > _CALM
-            self._retry = _RETRY_FIRST if calm else min(self._retry * 2, _RETRY_LAST)
-            self.spell = Spell()
-        spell = self.spell
-        spell.errno = error.errno or errno.EIO
-        spell.retry_at = now + self._retry
-        if spell.timer is not None:
-            spell.timer.cancel()
-        spell.timer = self.sinks.loop.after(self._retry, self._try_again)
-        if self.block:
-            self._tell_loss(spell)
-
-    def lose(self, count: int) -> None:
-        """Count bytes that could not be kept."""
-        spell = self.spell
-        if spell is not None and count:
-            spell.bytes += count
-            self._tell_loss(spell)
-
-    def _tell_loss(self, spell: Spell, over: bool = False) -> None:
-        if spell.told and not over:
-            return
-        spell.told = True
-        name = sentences.name_of(spell.errno)
-        self.sinks.tell({"t": "loss", "path": self.path, "bytes": spell.bytes, "errno": name, "over": over})
-
-    def _try_again(self) -> None:
-        if self.spell is not None:
-            self.spell.retry_at = 0.0
-        self.ready()
-
-    def _end_spell(self, spell: Spell) -> None:
-        """Say in the file how much is missing; raises OSError when even that cannot be written."""
-        if spell.bytes:
-            line = f"[taskmaster: {spell.bytes} bytes dropped, {sentences.name_of(spell.errno)}]\n".encode()
-            if not self._at_line_start():
-                line = b"\n" + line
-            written = os.write(self._fd, line)
-            self._account(written, "taskmaster")
-            if written < len(line):
-                raise OSError(errno.ENOSPC, "")
-        if spell.timer is not None:
-            spell.timer.cancel()
-        if spell.told:
-            self._tell_loss(spell, over=True)
-        self.spell = None
-        self._spell_ended = time.monotonic()
-        waiting, self.blocked = self.blocked, []
-        for stream in waiting:
-            self.sinks.loop.after(0, stream.resume)
-
     def retire(self) -> None:
         """Close for good: nobody writes here any more."""
-        if self.spell is not None and self.spell.timer is not None:
-            self.spell.timer.cancel()
+        self._losses.cancel()
         self.close()
 
 
@@ -362,7 +308,7 @@ class Sinks:
         self.tell = tell
         self.complain = complain
         self.limit = 256
-        self.owns: Callable[[str], bool] = lambda path: False
+        self.owns: Callable[[str], bool] = lambda _: False
         self.hint: Callable[[dict[str, Any]], None] = tell
         self.watched: dict[str, float] = {}
         self.fifos: dict[str, Stream] = {}

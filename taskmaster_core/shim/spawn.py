@@ -76,7 +76,20 @@ def raw(text: str) -> bytes:
 class Setup:
     """Hold what one child needs: the spawn order and its descriptors."""
 
-    __slots__ = ("err", "heritage", "leaf", "lock", "null", "order", "out", "record", "spared", "status", "what")
+    __slots__ = (
+        "err",
+        "heritage",
+        "leaf",
+        "lock",
+        "null",
+        "order",
+        "out",
+        "record",
+        "spared",
+        "stage",
+        "status",
+        "what",
+    )
 
     def __init__(self, order: dict[str, Any], heritage: Heritage, *, null: int, spared: bool) -> None:
         self.order = order
@@ -87,36 +100,38 @@ class Setup:
         self.leaf: str | None = None
         self.record = ""
         self.what = ""
+        self.stage = "session"
 
 
 def become(setup: Setup) -> NoReturn:
     """Become the job; what fails goes to the status pipe as stage, errno and a sentence."""
-    stage = "session"
     try:
-        for stage, step in _STEPS:
+        for setup.stage, step in _STEPS:
             setup.what = ""
             step(setup)
     except OSError as error:
-        _give_up(setup, stage, error.errno or errno.EIO)
-    except (ValueError, UnicodeError, OverflowError, TypeError) as error:
-        setup.what = f"{setup.what} ({error})" if setup.what and stage == "exec" else setup.what or str(error)
-        _give_up(setup, stage, errno.EINVAL)
+        _give_up(setup, error.errno or errno.EIO)
+    except Exception as error:  # NUL in a word, a number too large: whatever Python finds before the kernel does
+        setup.what = f"{setup.what} ({error})" if setup.what else str(error)
+        _give_up(setup, errno.EINVAL)
     finally:
         os._exit(127)
 
 
-def _give_up(setup: Setup, stage: str, code: int) -> None:
-    message = sentences.sentence(stage, code, setup.what)
-    report = f"{stage}\0{code}\0{message}".encode("utf-8", "surrogateescape")[:4000]
+def _give_up(setup: Setup, code: int) -> None:
+    message = sentences.sentence(setup.stage, code, setup.what)
+    report = f"{setup.stage}\0{code}\0{message}".encode("utf-8", "surrogateescape")[:4000]
     os.write(setup.status, report)
 
 
 def _session(setup: Setup) -> None:
     os.setsid()
     keep = sorted({setup.out, setup.err, setup.lock, setup.status, setup.null, 0, 1, 2})
-    for low, high in zip(keep, keep[1:]):
+    # All of them close at exec anyway. Closing now makes low numbers free, for a job with a low limit of its own; not
+    # up to the limit of the system, because a Python without close_range would try every number one by one.
+    keep.append(keep[-1] + 256)
+    for low, high in zip(keep, keep[1:], strict=False):  # noqa: RUF007 - itertools is not loaded here
         os.closerange(low + 1, high)
-    os.closerange(keep[-1] + 1, 1 << 20)
 
 
 def _cgroup(setup: Setup) -> None:
@@ -311,7 +326,7 @@ def _candidates(program: bytes, env: dict[bytes, bytes]) -> list[bytes]:
 def _try_exec(program: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> None:
     for left in range(_BUSY_TRIES, -1, -1):
         try:
-            os.execve(program, argv, env)
+            os.execve(program, argv, env)  # noqa: S606 - the purpose of it all
         except OSError as error:
             if error.errno != errno.ETXTBSY or not left:
                 raise
@@ -349,7 +364,7 @@ def program(argv: list[str], env: dict[str, str], heritage: Heritage, link: int,
         null = os.open("/dev/null", os.O_RDONLY)
         os.dup2(null, 0)
         os.set_inheritable(link, True)
-        os.execvpe(argv[0], argv, env)
+        os.execvpe(argv[0], argv, env)  # noqa: S606 - the purpose of it all
     except OSError as error:
         sys.stderr.write(f"taskmaster: cannot start the core {argv[0]!r}: {error.strerror}\n")
         sys.stderr.flush()

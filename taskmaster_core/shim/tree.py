@@ -116,7 +116,7 @@ def send(member: Member, signum: int) -> bool:
         now = look(member.pid)
         if now is None or now.started != member.started:
             return False
-        signal.pidfd_send_signal(fd, signum)  # type: ignore[attr-defined]
+        signal.pidfd_send_signal(fd, signum)
         return True
     except OSError:
         return False

@@ -1,18 +1,20 @@
 """Print who and where one is, as one line of JSON: ids, directory, umask, environment, descriptors, signals, limits."""
 
+import contextlib
 import json
 import os
 import resource
 import sys
 
-status = dict(line.rstrip("\n").split(":\t", 1) for line in open("/proc/self/status") if ":\t" in line)
+with open("/proc/self/status") as lines:
+    status = dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
+with open("/proc/self/oom_score_adj") as line:
+    oom = line.read().strip()
 umask = os.umask(0)
 fds = {}
 for name in os.listdir("/proc/self/fd"):
-    try:
+    with contextlib.suppress(OSError):  # the descriptor of the listing
         fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-    except OSError:
-        pass  # the descriptor of the listing
 facts = {
     "pid": os.getpid(),
     "ppid": os.getppid(),
@@ -29,7 +31,7 @@ facts = {
     "signals": {name: status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "CapEff") if name in status},
     "nofile": resource.getrlimit(resource.RLIMIT_NOFILE),
     "core": resource.getrlimit(resource.RLIMIT_CORE),
-    "oom": open("/proc/self/oom_score_adj").read().strip(),
+    "oom": oom,
     "argv": sys.argv[1:],
 }
 sys.stdout.write(json.dumps(facts) + "\n")

@@ -101,6 +101,13 @@ class Core:
                 raise AssertionError(f"no {kind} {fields} among {str(self.reports)[-3000:]}")
             self.receive(0.05)
 
+    def expect_closed(self) -> None:
+        """Wait until the shim has closed its end."""
+        until = time.monotonic() + DEADLINE
+        while not self.closed:
+            assert time.monotonic() < until, "the wire is still open"
+            self.receive(0.05)
+
     def all(self, kind: str, **fields: object) -> list[Report]:
         """Return every report of this type so far."""
         self.receive()

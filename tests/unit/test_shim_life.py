@@ -10,12 +10,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from taskmaster_core.shim import frames
-from tests.unit.shim_harness import Core, Shim, alive, output, program, sink, spawn_order, wait_for
+from tests.unit.shim_harness import PYTHON, SHIM, Core, Shim, alive, output, program, sink, spawn_order, wait_for
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -72,7 +73,7 @@ def test_reports_are_numbered_kept_until_acknowledged_and_sent_again_after_hello
     second = shim.core()
     second.order(shim.open_order())
     wait_for(lambda: len(second.all("exited") + second.all("spawned")) == 15)
-    assert [report["t"] for report in second.reports][0] == "hello"
+    assert second.reports[0]["t"] == "hello"
     assert [report["n"] for report in second.reports[1:]] == list(range(26, 41))
     assert second.reports[0]["next"] == 41
 
@@ -152,7 +153,7 @@ def test_L04_a_hung_core_is_replaced_and_fenced(tmp_path: Path) -> None:
         os.kill(core.pid, signal.SIGSTOP)
         second = shim.core()
         assert not alive(core.pid)
-        wait_for(lambda: core.receive(0.01) or core.closed)
+        core.expect_closed()
         second.order(shim.open_order())
         assert [run["pid"] for run in second.expect("hello")["runs"]] == [pid]
         assert "silent" in shim.errors()
@@ -193,7 +194,7 @@ def test_P17_garbage_on_the_wire_closes_it_and_disturbs_no_job(tmp_path: Path, g
         core.order(spawn_order(shim, program("sleeper")))
         pid = core.expect("spawned")["pid"]
         core.link.sendall(garbage)
-        wait_for(lambda: core.receive(0.05) or core.closed)
+        core.expect_closed()
         second = shim.open()
         assert [run["pid"] for run in second.expect("hello")["runs"]] == [pid]
     finally:
@@ -251,7 +252,7 @@ def test_a_core_that_keeps_dying_is_started_ever_more_slowly(shim: Shim) -> None
     for _ in range(4):
         shim.core().tell("exit 1")
         started.append(time.monotonic())
-    gaps = [later - earlier for earlier, later in zip(started, started[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(started)]
     assert gaps[0] >= 0.1
     assert gaps[1] >= 0.2
     assert gaps[2] >= 0.4
@@ -259,8 +260,6 @@ def test_a_core_that_keeps_dying_is_started_ever_more_slowly(shim: Shim) -> None
 
 
 def test_a_core_that_cannot_be_started_at_all_ends_the_shim_with_a_sentence(tmp_path: Path) -> None:
-    from tests.unit.shim_harness import PYTHON, SHIM  # noqa: PLC0415
-
     done = subprocess.run(
         [PYTHON, "-I", "-S", str(SHIM), "--", "/no/such/core"], capture_output=True, timeout=20, check=False
     )
@@ -466,7 +465,9 @@ def test_L07_what_a_killed_shim_left_running_is_ended_before_anything_starts(
         spawn_order(first, program("stubborn"), "stubborn:0", stop=[[15, 0.2]]),
         spawn_order(first, program("daemoniser"), "daemon:0", stop=[[15, 0.2]]),
     )
-    wait_for(lambda: len(core.all("spawned")) == 3 and output(first, "daemon/0.out") and output(first, "stubborn/0.out"))
+    wait_for(
+        lambda: len(core.all("spawned")) == 3 and output(first, "daemon/0.out") and output(first, "stubborn/0.out")
+    )
     left = [pid for pid in first.marked() if pid not in (first.pid, core.pid)]
     assert len(left) == 5
     first.process.kill()

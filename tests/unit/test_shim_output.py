@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def ready(shim: Shim, text: bytes = b"\n") -> None:
 
 def test_G15_last_words_are_in_the_file_before_the_exit_is_told(shim: Shim, core: Core) -> None:
     command = "import os; os.write(1, b'x' * (1 << 20)); os.write(1, b'end'); os.kill(os.getpid(), 9)"
-    core.order(spawn_order(shim, program("whoami")[:3] + ["-c", command]))
+    core.order(spawn_order(shim, [*program("whoami")[:3], "-c", command]))
     assert core.expect("exited")["signal"] == signal.SIGKILL
     assert output(shim) == b"x" * (1 << 20) + b"end"
 
@@ -95,7 +96,11 @@ def test_the_index_goes_on_over_runs(shim: Shim, core: Core) -> None:
         core.order(spawn_order(shim, ["echo", str(run)], run=run))
         core.expect("exited", run=run)
     assert output(shim) == b"1\n2\n3\n"
-    assert [(at, length) for at, _, _, length in index_of(shim.state / "logs/job/0.out.idx")] == [(0, 2), (2, 2), (4, 2)]
+    assert [(at, length) for at, _, _, length in index_of(shim.state / "logs/job/0.out.idx")] == [
+        (0, 2),
+        (2, 2),
+        (4, 2),
+    ]
 
 
 def test_a_direct_file_is_the_jobs_own(shim: Shim, core: Core, tmp_path: Path) -> None:
@@ -112,7 +117,9 @@ def test_a_direct_file_is_the_jobs_own(shim: Shim, core: Core, tmp_path: Path) -
 
 def test_processes_that_share_a_file_append_whole_lines(shim: Shim, core: Core, tmp_path: Path) -> None:
     path = str(tmp_path / "shared")
-    script = "import os,time\nfor n in range(200):\n os.write(1, b'%s-'); time.sleep(0.0002); os.write(1, b'%%d\\n' %% n)"
+    script = (
+        "import os,time\nfor n in range(200):\n os.write(1, b'%s-'); time.sleep(0.0002); os.write(1, b'%%d\\n' %% n)"
+    )
     python = program("whoami")[:3]
     core.order(
         *(
@@ -228,7 +235,9 @@ def test_G08_an_absurd_maxsize_does_not_rotate_without_end(shim: Shim, core: Cor
 def test_a_shared_file_rotates_by_whole_lines(shim: Shim, core: Core) -> None:
     core.order(
         *(
-            spawn_order(shim, program("counter", 5000, 7), f"c:{n}", out=sink(shim, "r", f"c:{n}", maxsize=20_000, keep=99))
+            spawn_order(
+                shim, program("counter", 5000, 7), f"c:{n}", out=sink(shim, "r", f"c:{n}", maxsize=20_000, keep=99)
+            )
             for n in range(3)
         )
     )
@@ -327,7 +336,9 @@ def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB."""
     place = tmp_path / "small"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=False, capture_output=True
+    ).returncode:
         pytest.skip("needs the right to mount")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
@@ -335,7 +346,9 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 def test_G01_a_full_disk_drops_counts_marks_and_heals(shim: Shim, core: Core, small: Path) -> None:
     (small / "ballast").write_bytes(b"x" * 200_000)
-    core.order(spawn_order(shim, program("counter", 1_000_000, 10, 0.001), out=sink(shim, str(small / "f"), index=None)))
+    core.order(
+        spawn_order(shim, program("counter", 1_000_000, 10, 0.001), out=sink(shim, str(small / "f"), index=None))
+    )
     pid = core.expect("spawned")["pid"]
     assert core.expect("loss", over=False)["errno"] == "ENOSPC"
     assert alive(pid)
@@ -353,7 +366,9 @@ def test_G01_a_full_disk_drops_counts_marks_and_heals(shim: Shim, core: Core, sm
 
 def test_G01_with_block_nothing_is_lost_and_the_job_waits(shim: Shim, core: Core, small: Path) -> None:
     (small / "ballast").write_bytes(b"x" * 220_000)
-    core.order(spawn_order(shim, program("counter", 15_000, 10), out=sink(shim, str(small / "f"), index=None, full="block")))
+    core.order(
+        spawn_order(shim, program("counter", 15_000, 10), out=sink(shim, str(small / "f"), index=None, full="block"))
+    )
     assert core.expect("loss", over=False)["bytes"] == 0
     core.receive(0.3)
     assert not core.all("exited")
@@ -425,7 +440,7 @@ def test_more_files_than_may_be_open_at_a_time_work(tmp_path: Path) -> None:
 # -- which files may be written -----------------------------------------------------------------------------------
 
 
-def refused(shim: Shim, core: Core, path: str, run: int = 1, **fields: object) -> Report:
+def refused(shim: Shim, core: Core, path: str, run: int = 1, **fields: Any) -> Report:
     core.order(spawn_order(shim, ["true"], run=run, out=sink(shim, path, index=None, **fields)))
     return core.expect("failed", run=run)
 

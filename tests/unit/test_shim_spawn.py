@@ -62,9 +62,7 @@ def script(path: Path, text: str, mode: int = 0o755) -> str:
 def test_L12_a_thousand_short_lives_are_each_told_spawned_then_exited(shim: Shim, core: Core) -> None:
     null = {"kind": "null"}
     for batch in range(0, 300, 50):
-        core.order(
-            *(spawn_order(shim, ["/bin/true"], f"t:{n}", out=null, err=null) for n in range(batch, batch + 50))
-        )
+        core.order(*(spawn_order(shim, ["/bin/true"], f"t:{n}", out=null, err=null) for n in range(batch, batch + 50)))
         for n in range(batch, batch + 50):
             assert core.expect("exited", key=f"t:{n}")["code"] == 0
     stories: dict[str, list[str]] = {}
@@ -78,10 +76,7 @@ def test_L12_a_thousand_short_lives_are_each_told_spawned_then_exited(shim: Shim
 def test_L13_every_exit_code_is_told_exactly(shim: Shim, core: Core) -> None:
     null = {"kind": "null"}
     core.order(
-        *(
-            spawn_order(shim, ["/bin/sh", "-c", f"exit {code}"], f"e:{code}", out=null, err=null)
-            for code in range(256)
-        )
+        *(spawn_order(shim, ["/bin/sh", "-c", f"exit {code}"], f"e:{code}", out=null, err=null) for code in range(256))
     )
     told = {code: core.expect("exited", key=f"e:{code}") for code in range(256)}
     assert {code: report.get("code") for code, report in told.items()} == {code: code for code in range(256)}
@@ -102,7 +97,7 @@ def test_L14_a_core_dump_is_told(shim: Shim, core: Core) -> None:
     if not Path("/proc/sys/kernel/core_pattern").read_text().startswith(("core", "|")):
         pytest.skip("core dumps go somewhere else here")
     limits = [["core", 1 << 24, 1 << 24]]
-    if resource.getrlimit(resource.RLIMIT_CORE)[1] not in (resource.RLIM_INFINITY,):
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
         pytest.skip("core dumps are limited here")
     report = run_to_end(shim, core, program("signal_self", int(signal.SIGQUIT), "dump"), limits=limits)
     assert (report["signal"], report["core"]) == (signal.SIGQUIT, True)
@@ -198,18 +193,14 @@ def test_L16_a_program_that_stays_open_for_writing_is_told(shim: Shim, core: Cor
 @pytest.mark.parametrize(
     ("cwd", "name"), [("{d}/none", "ENOENT"), ("{d}/file", "ENOTDIR"), ("{d}/a\0b", "EINVAL")], ids=str
 )
-def test_L17_a_bad_directory_is_told_as_chdir(
-    shim: Shim, core: Core, tmp_path: Path, cwd: str, name: str
-) -> None:
+def test_L17_a_bad_directory_is_told_as_chdir(shim: Shim, core: Core, tmp_path: Path, cwd: str, name: str) -> None:
     (tmp_path / "file").touch()
     report = failure(shim, core, ["/bin/true"], cwd=cwd.format(d=tmp_path))
     assert (report["stage"], report["errno"]) == ("chdir", name)
 
 
 @ROOT_ONLY
-def test_L17_a_directory_closed_to_the_user_of_the_job_is_told_as_chdir(
-    shim: Shim, core: Core, tmp_path: Path
-) -> None:
+def test_L17_a_directory_closed_to_the_user_of_the_job_is_told_as_chdir(shim: Shim, core: Core, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
     report = failure(shim, core, ["/bin/true"], cwd=str(closed), uid=NOBODY, gid=NOBODY, groups=[])
@@ -230,7 +221,7 @@ def test_L17_a_directory_deleted_while_running_disturbs_only_the_next_start(
     assert failure(shim, core, ["/bin/true"], run=2, cwd=str(tmp_path / "d"))["stage"] == "chdir"
 
 
-SETUP_FAILURES = {
+SETUP_FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
     "limit_unknown": ({"limits": [["nosuch", 1, 1]]}, "limits", "EINVAL"),
     "limit_soft_above_hard": ({"limits": [["nofile", 20, 10]]}, "limits", "EINVAL"),
     "limit_above_all": ({"limits": [["nofile", 1 << 40, 1 << 40]]}, "limits", "EPERM"),
@@ -319,7 +310,7 @@ def test_S07_a_job_of_another_user_has_nothing_of_root(shim: Shim, core: Core, t
 
 @ROOT_ONLY
 def test_G17_a_job_of_another_user_may_open_its_standard_output_again(shim: Shim, core: Core) -> None:
-    order = {"uid": NOBODY, "gid": NOBODY, "groups": [], "cwd": "/"}
+    order: dict[str, Any] = {"uid": NOBODY, "gid": NOBODY, "groups": [], "cwd": "/"}
     report = run_to_end(shim, core, ["/bin/sh", "-c", "echo again > /dev/stdout && echo err > /dev/stderr"], **order)
     assert report["code"] == 0
     assert (output(shim), output(shim, "job/0.err")) == (b"again\n", b"err\n")
@@ -416,10 +407,16 @@ def test_a_key_too_long_for_a_file_name_works(shim: Shim, core: Core) -> None:
         key = f"{'ж' * 64}:{index}"
         core.order(spawn_order(shim, ["/bin/true"], key, out={"kind": "null"}, err={"kind": "null"}))
         report = core.expect("exited", key=key)
-    assert report is not None and report["code"] == 0
+    assert report is not None
+    assert report["code"] == 0
 
 
 # -- resources ----------------------------------------------------------------------------------------------------
+
+
+def first_of(core: Core, key: str) -> Report:
+    report: Report = wait_for(lambda: core.all("failed", key=key) + core.all("spawned", key=key))[0]
+    return report
 
 
 def open_fds(pid: int) -> int:
@@ -433,7 +430,7 @@ def test_R01_few_descriptors_end_in_clean_failures_and_nothing_leaks(tmp_path: P
         core = shim.open()
         before = open_fds(shim.pid)
         count = limit // 2
-        core.order(*(spawn_order(shim, program("sleeper"), f"r:{n}") for n in range(count)))
+        core.order(*(spawn_order(shim, ["sleep", "600"], f"r:{n}") for n in range(count)))
         wait_for(lambda: len(core.all("spawned")) + len(core.all("failed")) == count)
         failed = core.all("failed")
         assert failed
@@ -441,12 +438,12 @@ def test_R01_few_descriptors_end_in_clean_failures_and_nothing_leaks(tmp_path: P
         born = [report["key"] for report in core.all("spawned")]
         assert len(born) >= limit // 8
         for key in (f"r:{n}" for n in range(count, 2 * count)):  # with the pipes of the storm closed a few more fit
-            core.order(spawn_order(shim, program("sleeper"), key))
-            if wait_for(lambda key=key: core.all("failed", key=key) + core.all("spawned", key=key))[0]["t"] == "failed":
+            core.order(spawn_order(shim, ["sleep", "600"], key))
+            if first_of(core, key)["t"] == "failed":
                 break
         full = open_fds(shim.pid)
         for run in range(2, 7):
-            assert failure(shim, core, program("sleeper"), run=run)["errno"] == "EMFILE"
+            assert failure(shim, core, ["sleep", "600"], run=run)["errno"] == "EMFILE"
         assert open_fds(shim.pid) == full
         born = [report["key"] for report in core.all("spawned")]
         core.order(*({"t": "kill", "key": key, "run": 1, "tree": True} for key in born))
@@ -460,7 +457,8 @@ def test_R02_many_short_runs_leave_no_descriptor_and_no_memory(shim: Shim, core:
     def cycle(first: int, count: int) -> None:
         for run in range(first, first + count, 20):
             core.order(*(spawn_order(shim, ["/bin/true"], f"c:{n}", run=run) for n in range(20)))
-            wait_for(lambda run=run: len(core.all("exited", run=run)) == 20)
+            for n in range(20):
+                core.expect("exited", key=f"c:{n}", run=run)
             core.order({"t": "ack", "n": max(report["n"] for report in core.reports if "n" in report)})
             core.reports.clear()
 
@@ -500,7 +498,7 @@ def test_a_file_made_by_the_shim_is_0640_whatever_the_umask(tmp_path: Path) -> N
     for number, mask in enumerate((0, 0o077)):
         place = tmp_path / str(number)
         place.mkdir()
-        shim = Shim(place, preexec_fn=lambda mask=mask: os.umask(mask))  # type: ignore[misc]
+        shim = Shim(place, preexec_fn=lambda mask=mask: os.umask(mask))
         try:
             run_to_end(shim, shim.open(), ["echo", "x"])
             assert stat.S_IMODE((shim.state / "logs/job/0.out").stat().st_mode) == 0o640

@@ -98,7 +98,9 @@ def test_L22_what_left_the_group_is_killed_at_once_and_named(shim: Shim, core: C
     report = core.expect("exited")
     assert report["signal"] == signal.SIGTERM
     assert sorted(pid for pid, _ in report["swept"]) == sorted(left)
-    assert {comm for _, comm in report["swept"]} == {Path("/proc/self/comm").read_text().strip()[:15]} or report["swept"]
+    assert {comm for _, comm in report["swept"]} == {Path("/proc/self/comm").read_text().strip()[:15]} or report[
+        "swept"
+    ]
     assert survivors(shim, core) == []
 
 
@@ -278,7 +280,9 @@ def test_leaves_of_the_control_group_are_removed(shim: Shim, core: Core) -> None
     if "taskmaster-test-" not in where:
         return
     leaf = where.partition("::")[2]
-    mount = next(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2" in line)
+    mount = next(
+        line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2" in line
+    )
     assert not Path(mount + leaf).exists()
     core.order({"t": "bye", "code": 0})
     core.tell("exit 0")
