@@ -18,6 +18,9 @@ _COARSEST = 2.5
 """Seconds that the times of some file systems may be behind."""
 _RESCANS = 8
 
+_OURS = re.compile(r"\.\d{8}T\d{6}\.\d{6,}")
+"""What follows the name in parts, also in one that is being compressed."""
+
 
 class File(NamedTuple):
     """Name one file of a stream."""
@@ -125,7 +128,7 @@ class Listing:
         """Return the file that was live under this inode and now has another name in the same directory."""
         where, base = os.path.split(live.path)
         for name, its in self._pair(where)[1].names.items():
-            if its == ino and name.startswith(base) and name != base and not _PART.fullmatch(name):
+            if its == ino and name.startswith(base) and name != base and not _OURS.match(name, len(base)):
                 return live._replace(path=os.path.join(where, name), index_path=None, ino=ino, moved=True)
         return None
 

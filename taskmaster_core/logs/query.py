@@ -30,6 +30,7 @@ class Source(Struct, frozen=True):
 
     path: str
     index: str | None = None
+    """None where the shim writes none (`direct`)."""
     tag: str | None = None
     """Only lines with this tag in the index (files that many processes share), None for all. Bytes that no index
     tells of pass: better a line too many than one lost."""

@@ -126,9 +126,9 @@ class _Open:
 
     def settled(self, end: int) -> int:
         """Return up to where the bytes are indexed, or `end` if waiting for the index is not worth it."""
-        if self.index is None or time.time() - self.mtime >= _SETTLE:
+        if self.file.index_path is None or time.time() - self.mtime >= _SETTLE:
             return end
-        covered = self.index.covered()
+        covered = self.index.covered() if self.index else 0  # the index is made with its first record
         return covered if covered < end <= covered + _UNSETTLED_MAX else end
 
     def at_time(self, when: float) -> int | None:
