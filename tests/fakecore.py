@@ -170,7 +170,7 @@ class FakeCore:
                 self._inbox.get()()
             if router in ready:
                 self._answer(router)
-            if self._xpub in ready:
+            while self._xpub.poll(0):
                 self._subscribed(self._xpub.recv())
         router.close(linger=0)
         self._xpub.close(linger=0)

@@ -88,7 +88,7 @@ def test_the_server_command_loads_neither_zmq_nor_config(fake: FakeCore) -> None
 
 
 def test_status_of_the_whole_process_is_cheap(fake: FakeCore) -> None:
-    """The target is 110 ms of time on an idle machine. Here others run too: the processor's time is what can be held."""
+    """The target is 110 ms on an idle machine. Here others run too: the processor's time is what can be held."""
     best = min(_cpu_seconds(fake) for _ in range(5))
     assert best < 0.2
 

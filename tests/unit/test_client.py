@@ -262,10 +262,8 @@ def publish_once_asked(core: FakeCore, *seqs: int, beat: int | None = None) -> N
         return found
 
     def when_subscribed(request: dict[str, Any]) -> Any:
-        while core._xpub.poll(1000):
+        while not {"event", "beat"} <= core.topics and core._xpub.poll(5000):
             core._subscribed(core._xpub.recv())
-            if {"event", "beat"} <= core.topics:
-                break
         return tell(request)
 
     core.answers["events"] = when_subscribed
