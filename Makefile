@@ -8,7 +8,8 @@ RUN    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 # The policy has no I/O, so its tests need none: they run in one process, in seconds, and must reach every branch.
-PURE   := tests/unit/test_errors.py tests/unit/test_spec.py tests/unit/test_ends.py $(wildcard tests/unit/test_machine*.py) tests/unit/test_wire.py
+PURE   := $(wildcard tests/unit/test_machine*.py) \
+	$(foreach name,errors spec ends wire plan launch intents waits,tests/unit/test_$(name).py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
