@@ -237,9 +237,7 @@ class _Parts:
             Setting(self._places, self._asked.instance, self._base_env()),
         )  # fmt: skip
         supervisor = Supervisor(begun.intents)
-        runtime = Runtime(
-            facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake), Worker(self._wake)
-        )
+        runtime = Runtime(facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake))
         if trouble:
             runtime.troubles["generations"] = trouble
         self._awake(runtime, declared, number)

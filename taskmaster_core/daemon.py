@@ -95,7 +95,6 @@ class Core:
         if self._started.wake.fd in ready:
             self._started.wake.drain()
             runtime.worker.deliver()
-            runtime.readers.deliver()
             self._journal()
         if runtime.link.fileno() in ready:
             self._hear(ready[runtime.link.fileno()])

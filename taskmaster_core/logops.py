@@ -1,7 +1,7 @@
 """Serve output: pages of lines, and word that a file grew, to those who asked.
 
-Decides which files a process's output is in and which of them the shim is to watch; reading is `logs/`, done beside the
-loop. Rotated parts are compressed and expired here, because the shim never does more than it must.
+Decides which files a process's output is in and which of them the shim is to watch; reading is `logs/`, a twentieth of
+a second at a time. Rotated parts are compressed and expired here, because the shim never does more than it must.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from taskmaster_core import wire
-from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.logs.archive import compress_part
 from taskmaster_core.logs.parts import Listing, expire
 from taskmaster_core.logs.query import Page, Query, Source, page
@@ -111,7 +110,8 @@ def logs(ops: Ops, asked: Asked) -> None:
     if not query.sources:
         _send(ops, asked, Page((), cursor or {}, more=False))
         return
-    ops.runtime.readers.submit(partial(page, query, cursor, max_bytes=limit), partial(_paged, ops, asked))
+    # here and not in a thread: a hopeless expression holds the interpreter, and only the main thread can be interrupted
+    _send(ops, asked, page(query, cursor, max_bytes=limit))
 
 
 def _sources(ops: Ops, asked: Asked, wanted: Sequence[str]) -> tuple[Source, ...]:
@@ -122,15 +122,6 @@ def _sources(ops: Ops, asked: Asked, wanted: Sequence[str]) -> tuple[Source, ...
                 managed = sink["index"] == f"{sink['path']}.idx"
                 found.append(Source(sink["path"], sink["index"], None if managed else str(key), str(key), stream))
     return tuple(found)
-
-
-def _paged(ops: Ops, asked: Asked, found: Page | None, failure: BaseException | None) -> None:
-    if found is not None:
-        _send(ops, asked, found)
-    elif isinstance(failure, TaskmasterError):
-        ops.refuse(asked, failure)
-    else:
-        ops.refuse(asked, TaskmasterError(f"the output could not be read: {failure!r}"))
 
 
 def _send(ops: Ops, asked: Asked, found: Page) -> None:

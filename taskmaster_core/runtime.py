@@ -45,7 +45,7 @@ class Runtime:
 
     def __init__(
         self, facts: Facts, supervisor: Supervisor, link: ShimLink, journal: Journal, publisher: Publisher,
-        timers: Timers, worker: Worker, readers: Worker,
+        timers: Timers, worker: Worker,
     ) -> None:  # fmt: skip
         self.facts = facts
         self.supervisor = supervisor
@@ -54,7 +54,6 @@ class Runtime:
         self.publisher = publisher
         self.timers = timers
         self.worker = worker
-        self.readers = readers
         self.server: Server | None = None
         self.acked = 0
         self.exit_code: int | None = None
