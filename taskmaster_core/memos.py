@@ -6,6 +6,7 @@ core that follows, so counts, backoffs, ends and wishes outlive the core even wh
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import msgspec
@@ -72,7 +73,10 @@ def write(proc: Proc) -> str:
     memo = Memo(**{name: getattr(proc, name) for name in _FIELDS})
     if proc.goal is Goal.GONE:
         memo.spec = proc.spec
-    return _encoder.encode(memo).decode()
+    try:
+        return _encoder.encode(memo).decode()
+    except UnicodeEncodeError:  # bytes of the system that are no text (lone surrogates): msgspec has no escape for them
+        return json.dumps(msgspec.to_builtins(memo))
 
 
 def write_past(run: int) -> str | None:
@@ -95,14 +99,26 @@ def read(text: object, key: Key, spec: JobSpec | None) -> Proc | None:
     """Return the process of a memo; None if it is not understood or nothing says what it was declared as."""
     if not isinstance(text, str):
         return None
-    try:
-        memo = _decoder.decode(text)
-    except msgspec.MsgspecError:
+    memo = _decoded(text)
+    if memo is None:
         return None
     declared = spec or memo.spec
     if declared is None:
         return None
     return Proc(key, declared, **{name: getattr(memo, name) for name in _FIELDS})
+
+
+def _decoded(text: str) -> Memo | None:
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError:
+        return None
+    except msgspec.DecodeError:  # no JSON, or JSON with the escapes of `write`
+        pass
+    try:
+        return msgspec.convert(json.loads(text), Memo)
+    except (ValueError, msgspec.ValidationError):
+        return None
 
 
 def restore(texts: Mapping[str, object], config: Config, runs: Mapping[str, int]) -> dict[Key, Proc]:

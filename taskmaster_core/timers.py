@@ -24,6 +24,10 @@ class Timer:
         self.call = None
 
 
+def _nothing() -> None:
+    """Be the call of a timer that was cancelled; `deadline` has dropped those before they are due."""
+
+
 class Timers:
     """Hold the calls in the order of their instants."""
 
@@ -48,6 +52,5 @@ class Timers:
         """Call everything that is due, in order."""
         while (first := self.deadline) is not None and first <= now:
             timer = heappop(self._heap)[2]
-            call, timer.call = timer.call, None
-            if call is not None:
-                call()
+            call, timer.call = timer.call or _nothing, None
+            call()

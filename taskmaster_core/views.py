@@ -7,7 +7,7 @@ Unix time, now. The operations of the daemon call it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec import to_builtins
 
@@ -194,3 +194,5 @@ def _next(proc: Proc, now: float) -> str:
             return "it runs"
         case State.UNKNOWN:
             return "the shim will tell"
+        case _:
+            assert_never(proc.state)

@@ -1,9 +1,9 @@
 """A core that dies between any two frames is the core that did not die (L01, L02, L03 of RELIABILITY, in the policy).
 
 What a core knew is in the memos of its last frame, what it had not dealt with in the reports that were not
-acknowledged. The walk lets commands, births, deaths, deadlines and reloads happen, and lets the core die at any point of
-its turn: before it looked, after it decided, with its frame under way. The shim (`tests/world.py`) asserts that no run
-is started twice and no second copy beside a living one.
+acknowledged. The walk lets commands, births, deaths, deadlines and reloads happen, and lets the core die at any point
+of its turn: before it looked, after it decided, with its frame under way. The shim (`tests/world.py`) asserts that no
+run is started twice and no second copy beside a living one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from taskmaster_core import machine as m
 from taskmaster_core.machine import Proc
@@ -175,7 +176,7 @@ def test_memo_of_another_run_than_lives_is_set_right_by_the_shim() -> None:
 def test_stray_run_of_a_job_that_nobody_declares_is_stopped_and_forgotten() -> None:
     world = running(job("web"), job("old"))
     world.shim.memos.clear()
-    world.disk.generations[1] = m.replace(world.core.supervisor.config, jobs=(job("web"),))
+    world.disk.generations[1] = replace(world.core.supervisor.config, jobs=(job("web"),))
     world.replace_core()
     world.core.turn()
     assert world.shim.runs["old:0"].signals == [TERM]
@@ -209,7 +210,7 @@ def test_process_on_its_way_out_that_the_config_has_again_is_wanted_again() -> N
 
 def test_indices_above_the_declared_ones_are_removed_at_boot() -> None:
     world = running(job("web", 3))
-    world.disk.generations[1] = m.replace(world.core.supervisor.config, jobs=(job("web", 1),))
+    world.disk.generations[1] = replace(world.core.supervisor.config, jobs=(job("web", 1),))
     world.replace_core()
     world.core.turn()
     assert [fact.key for fact in world.disk.facts if fact.type == "stopping"] == ["web:2", "web:1"]
