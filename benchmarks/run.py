@@ -22,7 +22,7 @@ import kernel
 import measures
 import peers
 import report
-from managers import Manager, Taskmaster
+from managers import Manager, Taskmaster, clean
 
 
 def options(words: Sequence[str]) -> argparse.Namespace:
@@ -48,6 +48,7 @@ def measure(asked: argparse.Namespace, results: report.Results) -> list[str]:
     sizes, problems = measures.QUICK if asked.quick else measures.FULL, []
     for name in measures.names_of(asked.only):
         for manager in managers(asked):
+            kernel.warm()
             load, before = kernel.busy(), time.monotonic()
             try:
                 for row, value in measures.MEASURES[name](manager, sizes):
@@ -78,6 +79,8 @@ def main(words: Sequence[str]) -> int:
         status = 1 if problems else 0
     except KeyboardInterrupt:
         problems, status = ["interrupted"], 130
+    finally:
+        clean()
     print(report.render(results))
     print(f"\n{began}; * = others used more than {report.NOISY:.0%} of the processors")
     print("\n".join(f"not measured: {each}" for each in problems))
