@@ -164,8 +164,10 @@ class Watch:
     # Looking ------------------------------------------------------------------------------------------------------
 
     def _look(self) -> bool:
-        """Tell whether the files are other than known."""
-        return files.digests(self._now.paths) != self._known
+        """Tell whether the files are other than known; what is back may be missed again."""
+        seen = files.digests(self._now.paths)
+        self._missed -= {path for path, digest in seen.items() if digest != files.MISSING}
+        return seen != self._known
 
     def _settle(self) -> None:
         """Wait until two reads agree, then tell what they say, unless that is known."""

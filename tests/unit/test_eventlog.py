@@ -88,7 +88,7 @@ def test_one_event_is_one_line_whatever_it_holds(log: EventLog, path: Path) -> N
 def test_it_is_rotated_by_size_and_five_parts_are_kept(log: EventLog, path: Path) -> None:
     for number in range(40):
         note(log, f"{number} " + "x" * 500)
-        until(lambda number=number: f" {number} x" in everything(path))  # type: ignore[misc]
+        until(lambda number=number: f" {number} x" in everything(path))
     log.close()
     parts = sorted(path.parent.glob("taskmaster.log.*"))
     assert len(parts) == eventlog.KEPT
@@ -110,7 +110,7 @@ def test_other_files_beside_it_are_no_parts(log: EventLog, path: Path) -> None:
     other.write_text("")
     for number in range(20):
         note(log, f"{number} " + "x" * 1000)
-        until(lambda number=number: f" {number} x" in everything(path))  # type: ignore[misc]
+        until(lambda number=number: f" {number} x" in everything(path))
     assert other.exists()
 
 
@@ -180,7 +180,7 @@ def test_lines_that_wait_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_file_that_cannot_be_rotated_grows_on(log: EventLog, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog.os, "rename", lambda *_: os.stat("/none"))
+    monkeypatch.setattr(os, "rename", lambda *_: os.stat("/none"))
     for number in range(5):
         note(log, f"{number} " + "x" * 1000)
     log.close()

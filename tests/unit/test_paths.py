@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -78,15 +79,17 @@ def test_clients_look_at_the_session_then_the_system() -> None:
     assert look[:2] == ["/r/taskmaster/a/cmd.sock", "/run/taskmaster/a/cmd.sock"]
 
 
-def test_a_client_finds_the_fallback_of_a_core_that_had_no_session_directory(tmp_path: Path) -> None:
-    (tmp_path / f"taskmaster-{ME}").mkdir()
-    look = where_to_look("a", {"TMPDIR": str(tmp_path)}, ME)
-    assert any(each.startswith(f"{tmp_path}/taskmaster-{ME}/") for each in look)
+def test_a_client_finds_the_fallback_of_a_core_that_had_no_session_directory() -> None:
+    with TemporaryDirectory(dir="/tmp") as short:  # a TMPDIR as long as pytest's would be passed over
+        (Path(short) / f"taskmaster-{ME}").mkdir()
+        look = where_to_look("a", {"TMPDIR": short}, ME)
+    assert any(each.startswith(f"{short}/taskmaster-{ME}/") for each in look)
 
 
-def test_a_client_passes_over_a_fallback_of_somebody_else(tmp_path: Path) -> None:
-    (tmp_path / f"taskmaster-{ME + 1}").mkdir()
-    look = where_to_look("a", {"TMPDIR": str(tmp_path)}, ME + 1)
+def test_a_client_passes_over_a_fallback_of_somebody_else() -> None:
+    with TemporaryDirectory(dir="/tmp") as short:
+        (Path(short) / f"taskmaster-{ME + 1}").mkdir()
+        look = where_to_look("a", {"TMPDIR": short}, ME + 1)
     wished = [f"/run/user/{ME + 1}/taskmaster/a/cmd.sock", "/run/taskmaster/a/cmd.sock"]
     assert look == wished
 
