@@ -170,7 +170,8 @@ def _policy(proc: Proc) -> Iterable[str]:
         yield f"restart = {spec.restart}: it stays down after {reason}"
     if proc.tries and proc.state in (State.BACKOFF, State.FATAL, State.STARTING, State.RUNNING):
         budget = "no limit" if spec.retry is None else f"retry = {spec.retry}"
-        yield f"{proc.tries} unsuccessful run{"s" if proc.tries > 1 else ""} in a row, {budget}"
+        runs = "run" if proc.tries == 1 else "runs"
+        yield f"{proc.tries} unsuccessful {runs} in a row, {budget}"
 
 
 def _next(proc: Proc, now: float) -> str:
