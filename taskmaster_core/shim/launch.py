@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 
+import cgroups
 import files
 import paths
 import records
@@ -140,6 +142,8 @@ class Launch:
         descriptor = files.special(path, self.house.inherited)
         if descriptor is not None:
             return descriptor
+        if not path.startswith("/") or self.places.reserves(path):
+            raise files.Unfit(errno.EINVAL, f"output cannot go to '{path}': it is not an absolute path or is our own")
         if spec.get("direct"):
             return self._hold(self.house.sinks.open_direct(spec))
         sink = self.house.sinks.attach(spec)
@@ -163,7 +167,7 @@ class Launch:
         pid = os.fork()
         if pid == 0:
             spawn.become(self.setup)
-        run = Run(self.house, self.order, pid, read)
+        run = Run(self.house, self.order, pid, self._open_pidfd(pid), read)
         self._close.remove(read)
         run.leaf = self.setup.leaf
         run.lock = self.lock_path
@@ -171,10 +175,18 @@ class Launch:
         self.house.add(run)
         run.begin()
 
+    def _open_pidfd(self, pid: int) -> int:
+        try:
+            return os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # what we cannot watch must not run
+            os.waitid(os.P_PID, pid, os.WEXITED)
+            raise
+
     def _undo(self) -> None:
         for stream in self._streams.values():
             stream.close()
         if self.setup.leaf is not None:
-            os.rmdir(self.setup.leaf)
+            cgroups.clear(self.setup.leaf)
         if self._locked:
             self.house.unlock(self.lock_path)

@@ -26,6 +26,31 @@ _LOOK = 0.05  # seconds between two looks at what does not belong to us and cann
 _PATIENCE = 10.0  # seconds after the kill until we go on without
 
 
+class Snapshot:
+    """Hold what all processes look like at one moment: read once for all leftovers."""
+
+    def __init__(self) -> None:
+        self._tagged = {pid: env for pid in _all_pids() if (env := _tagged_environment(pid))}
+        self._holders: dict[tuple[int, int], list[int]] | None = None
+
+    def tagged(self, tags: list[bytes]) -> list[int]:
+        """Return the orphans that were started with all of these settings.
+
+        Another instance may use the same names: what descends from a living shim is that one's.
+        """
+        found = [pid for pid, env in self._tagged.items() if tags and all(tag in env for tag in tags)]
+        return [pid for pid in found if not _has_shim(pid)]
+
+    def holders(self, lock: tuple[int, int]) -> list[int]:
+        """Return the processes that have this file open."""
+        if self._holders is None:
+            self._holders = {}
+            for pid in _all_pids():
+                for file in _open_files(pid):
+                    self._holders.setdefault(file, []).append(pid)
+        return self._holders.get(lock, [])
+
+
 class Leftover:
     """Hold one run of an earlier shim."""
 
@@ -45,21 +70,21 @@ class Leftover:
         self.due = 0.0
         self.killed_at: float | None = None
 
-    def find(self) -> list[tree.Member]:
+    def find(self, now: Snapshot | None = None) -> list[tree.Member]:
         """Return what still lives of it."""
+        now = now or Snapshot()
         roots = cgroups.pids(self.leaf) if self.leaf else []
         if self.record is not None and self.leader:
             roots.append(self.record.pid)
-        roots += [pid for pid in _all_pids() if self._marks(pid)]
+        roots += now.tagged(self.tags)
+        if self.held:
+            roots += now.holders(self.lock)
         found = {each.pid: each for each in tree.below(roots) if not each.dead}
         return [each for each in found.values() if each.pid != os.getpid()]
 
-    def _marks(self, pid: int) -> bool:
-        return tree.tagged(pid, self.tags) or (self.held and _holds(pid, self.lock))
-
-    def step(self, now: float) -> bool:
+    def step(self, now: float, seen: Snapshot) -> bool:
         """Do what is due; False when nothing of it is left."""
-        members = self.find()
+        members = self.find(seen)
         if not members:
             return False
         if now < self.due:
@@ -87,19 +112,53 @@ def _all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _holds(pid: int, lock: tuple[int, int]) -> bool:
+def _tagged_environment(pid: int) -> frozenset[bytes]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            text = file.readall()
+    except OSError:
+        return frozenset()
+    return frozenset(text.split(b"\0")) if b"TASKMASTER_RUN=" in text else frozenset()
+
+
+def _has_shim(pid: int) -> bool:
+    while pid > 1:
+        member = tree.look(pid)
+        if member is None:
+            return False
+        pid = member.ppid
+        if pid != os.getpid() and _is_shim(_command_line(pid)):
+            return True
+    return False
+
+
+def _is_shim(words: list[bytes]) -> bool:
+    return b"-I" in words and any(word.endswith(b"taskmaster_core/shim") for word in words)
+
+
+def _command_line(pid: int) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            return file.readall().split(b"\0")
+    except OSError:
+        return []
+
+
+def _open_files(pid: int) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    if pid == os.getpid():
+        return found
     try:
         fds = os.listdir(f"/proc/{pid}/fd")
     except OSError:
-        return False
+        return found
     for fd in fds:
         try:
             entry = os.stat(f"/proc/{pid}/fd/{fd}")
         except OSError:
             continue
-        if (entry.st_dev, entry.st_ino) == lock:
-            return pid != os.getpid()
-    return False
+        found.append((entry.st_dev, entry.st_ino))
+    return found
 
 
 class Leftovers:
@@ -113,9 +172,10 @@ class Leftovers:
 
     def begin(self) -> None:
         """Look at every lock file."""
+        seen = Snapshot() if os.listdir(self.places.runs) else None
         for name in sorted(os.listdir(self.places.runs)):
             path = f"{self.places.runs}/{name}"
-            found = self._examine(path)
+            found = self._examine(path, seen)
             if found is None:
                 os.unlink(path)
             else:
@@ -123,7 +183,7 @@ class Leftovers:
                 self._say(found, "is being ended: it was left running by an earlier shim")
         self._turn()
 
-    def _examine(self, path: str) -> Leftover | None:
+    def _examine(self, path: str, seen: Snapshot | None) -> Leftover | None:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             held = False
@@ -140,13 +200,14 @@ class Leftovers:
         if not held and not leader and not (same_boot and record is not None):
             return None
         found = Leftover(path, record, leader=leader, held=held)
-        return found if held or leader or found.find() else None
+        return found if held or leader or found.find(seen) else None
 
     def _turn(self) -> None:
         now = time.monotonic()
+        seen = Snapshot() if self._left else None
         still = []
         for each in self._left:
-            if each.step(now):
+            if seen is not None and each.step(now, seen):
                 still.append(each)
             else:
                 self._close(each)

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     Handler = Callable[[int], None]
 
-WIRE, EXITS = 0, 1
+WIRE, EXITS, STREAMS = 0, 1, 2
 """Ranks within a turn."""
 STREAMS_A_TURN = 16
 """How many streams are pumped before the wire is looked at again: bounds a turn to some 16 MiB."""
+
+_FAILURES = 5  # in a row, until a descriptor is given a rest
+_REST = 1.0  # seconds
 
 
 class Timer:
@@ -40,11 +43,14 @@ class Timer:
 
 
 class _Entry:
-    __slots__ = ("handler", "rank")
+    __slots__ = ("failures", "fd", "handler", "mask", "rank")
 
-    def __init__(self, handler: Handler, rank: int) -> None:
+    def __init__(self, fd: int, handler: Handler, rank: int, mask: int) -> None:
+        self.fd = fd
         self.handler: Handler | None = handler
         self.rank = rank
+        self.mask = mask
+        self.failures = 0
 
 
 class Loop:
@@ -61,16 +67,17 @@ class Loop:
     def watch(self, fd: int, handler: Handler, rank: int = EXITS, mask: int = select.EPOLLIN) -> None:
         """Call the handler with the mask whenever the descriptor is ready."""
         self._epoll.register(fd, mask)
-        self._entries[fd] = _Entry(handler, rank)
+        self._entries[fd] = _Entry(fd, handler, rank, mask)
 
     def change(self, fd: int, mask: int) -> None:
         """Wait for something else from now on."""
+        self._entries[fd].mask = mask
         self._epoll.modify(fd, mask)
 
     def watch_stream(self, fd: int, handler: Handler) -> None:
         """Call the handler when output is there, a bounded number of streams a turn."""
         self._streams.register(fd, select.EPOLLIN)
-        self._entries[fd] = _Entry(handler, EXITS)
+        self._entries[fd] = _Entry(fd, handler, STREAMS, select.EPOLLIN)
 
     def forget_stream(self, fd: int) -> None:
         """Stop waiting for output of this descriptor; it is still open."""
@@ -123,8 +130,24 @@ class Loop:
             return
         try:
             entry.handler(mask)
+            entry.failures = 0
         except Exception as error:  # the edge of the loop: an error becomes a report
             self._complain(error)
+            self._suspend(entry)
+
+    def _suspend(self, entry: _Entry) -> None:
+        """Give a descriptor whose handler fails every time a rest: level-triggered, it would wake us for ever."""
+        entry.failures += 1
+        if entry.failures < _FAILURES or self._entries.get(entry.fd) is not entry:
+            return
+        epoll = self._streams if entry.rank == STREAMS else self._epoll
+        epoll.modify(entry.fd, 0)
+        self.after(_REST, lambda: self._resume(entry))
+
+    def _resume(self, entry: _Entry) -> None:
+        if self._entries.get(entry.fd) is entry:
+            epoll = self._streams if entry.rank == STREAMS else self._epoll
+            epoll.modify(entry.fd, entry.mask)
 
     def _timeout(self) -> float:
         while self._timers and self._timers[0].action is None:

@@ -78,7 +78,10 @@ class Opening:
         self.house.sinks.owns = self.places.owns
         leftovers = Leftovers(self.house, self.places)
         leftovers.done = self._finish
-        leftovers.begin()
+        try:
+            leftovers.begin()
+        except OSError as error:
+            self.refuse(f"cannot look through {self.places.runs}: {error}", "remove what does not belong there", 7)
 
     def _finish(self) -> None:
         self.places.sweep_fifos()

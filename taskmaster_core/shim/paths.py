@@ -72,6 +72,10 @@ class Places:
             if path not in busy:
                 os.unlink(path)
 
+    def reserves(self, path: str) -> bool:
+        """Tell whether a path is one of the files that hold the instance together."""
+        return os.path.normpath(path).startswith((self.lock, self.runs + "/", self.fifos + "/"))
+
     def owns(self, path: str) -> bool:
         """Tell whether a path lies in the state directory: then its parents are made when they are missing."""
         return path.startswith(self.statedir + "/")

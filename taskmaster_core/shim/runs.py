@@ -36,7 +36,7 @@ def boottime() -> float:
 class Run:
     """Hold one run; `house` is what all runs share."""
 
-    def __init__(self, house: House, order: dict[str, Any], pid: int, status: int) -> None:
+    def __init__(self, house: House, order: dict[str, Any], pid: int, pidfd: int, status: int) -> None:
         self.house = house
         self.key: str = order["key"]
         self.run: int = order["run"]
@@ -52,7 +52,7 @@ class Run:
         self.stopping = False
         self._killing = False
         self._leader_only = False  # the rest of the tree is left alone
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = pidfd
         self._status = status
         self._end: dict[str, Any] | None = None  # how the leader ended
         self._told: dict[str, Any] | None = None
@@ -204,7 +204,7 @@ class Run:
         """Return the living processes of the tree but the leader."""
         if self.leaf is not None:
             found = [tree.look(pid) for pid in cgroups.pids(self.leaf) if pid not in (0, self.pid)]
-            return [each for each in found if each is not None and not each.dead]
+            return [each for each in found if each is not None]
         roots = tree.children(self.pid) if self._end is None else []
         roots += tree.strangers_of(self.pid, self.tags, self.house.strangers())
         return [each for each in tree.below(roots) if not each.dead and each.pid != self.pid]
@@ -282,7 +282,7 @@ class Run:
 
     def _lose_patience(self) -> None:
         self._patience = None
-        if self.finished:
+        if self.finished or (self._end is not None and self._spares()):
             return
         pids = [each.pid for each in self.members()]
         if self._end is None:

@@ -21,7 +21,7 @@ _ROUND = 0.02  # seconds of stop-and-walk before the loop gets its turn again
 class Member:
     """Hold what was seen of one living process."""
 
-    __slots__ = ("comm", "pgrp", "pid", "ppid", "session", "started", "state")
+    __slots__ = ("comm", "pgrp", "pid", "ppid", "session", "started", "state", "threads")
 
     def __init__(self, pid: int, comm: str, fields: list[str]) -> None:
         self.pid = pid
@@ -30,12 +30,13 @@ class Member:
         self.ppid = int(fields[1])
         self.pgrp = int(fields[2])
         self.session = int(fields[3])
+        self.threads = int(fields[17])
         self.started = int(fields[19])
 
     @property
     def dead(self) -> bool:
-        """Tell whether it is a zombie: it has ended, only its status is kept."""
-        return self.state in "ZX"
+        """Tell whether it is a zombie: it has ended, only its status is kept (its other threads may still run)."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 def look(pid: int) -> Member | None:

@@ -36,17 +36,22 @@ def kill_core(core: Core) -> None:
 # -- the core dies and comes back ---------------------------------------------------------------------------------
 
 
-def test_L01_the_next_core_learns_every_exit_in_order_with_exact_codes(shim: Shim) -> None:
+def test_L01_the_next_core_learns_every_exit_in_order_with_exact_codes(shim: Shim, tmp_path: Path) -> None:
     core = shim.open()
     stay = [spawn_order(shim, program("sleeper"), f"stay:{n}") for n in range(5)]
-    go = [spawn_order(shim, ["sh", "-c", f"sleep {0.3 + n / 20}; exit {n + 10}"], f"go:{n}") for n in range(10)]
+    gates = [tmp_path / f"gate{n}" for n in range(10)]
+    for gate in gates:
+        os.mkfifo(gate)
+    go = [spawn_order(shim, ["sh", "-c", f"read x < {gates[n]}; exit {n + 10}"], f"go:{n}") for n in range(10)]
     core.order(*stay, *go)
     wait_for(lambda: len(core.all("spawned")) == 15)
     pids = {report["key"]: report["pid"] for report in core.reports if report["t"] == "spawned"}
     core.order({"t": "ack", "n": 15})
     kill_core(core)
     died = time.monotonic()
-    wait_for(lambda: not any(alive(pids[f"go:{n}"]) for n in range(10)))
+    for n in (3, 1, 4, 0, 5, 9, 2, 6, 8, 7):
+        gates[n].write_text("")  # opens when the reader does
+        wait_for(lambda n=n: not alive(pids[f"go:{n}"]))
     core = shim.core()
     assert time.monotonic() - died < 5
     core.order(shim.open_order())
@@ -55,7 +60,7 @@ def test_L01_the_next_core_learns_every_exit_in_order_with_exact_codes(shim: Shi
     assert {run["key"]: run["pid"] for run in hello["runs"]} == {f"stay:{n}": pids[f"stay:{n}"] for n in range(5)}
     wait_for(lambda: len(core.all("exited")) == 10)
     assert [(report["key"], report["code"]) for report in core.all("exited")] == [
-        (f"go:{n}", n + 10) for n in range(10)
+        (f"go:{n}", n + 10) for n in (3, 1, 4, 0, 5, 9, 2, 6, 8, 7)
     ]
     assert all(alive(pids[f"stay:{n}"]) for n in range(5))
 
@@ -484,6 +489,31 @@ def test_L07_what_a_killed_shim_left_running_is_ended_before_anything_starts(
     finally:
         second.close()
         first.close()
+
+
+def test_L07_another_instance_of_the_same_name_is_not_touched(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("other", "1", "2")]
+    for place in places:
+        place.mkdir()
+    other, first = Shim(places[0]), Shim(places[1])
+    theirs = other.open()
+    theirs.order(spawn_order(other, program("daemoniser")))
+    wait_for(lambda: output(other))
+    core = first.open()
+    core.order(spawn_order(first, program("sleeper")))
+    core.expect("spawned")
+    first.process.kill()
+    first.process.wait()
+    kill_core(core)
+    second = Shim(places[2])
+    try:
+        second.open(statedir=str(first.state))
+        assert len(other.marked()) == 5
+        assert not theirs.all("exited")
+    finally:
+        second.close()
+        first.close()
+        other.close()
 
 
 def test_records_of_an_earlier_boot_mean_nothing(shim: Shim) -> None:

@@ -455,6 +455,8 @@ def test_G18_special_files_are_refused_with_a_sentence(shim: Shim, core: Core, t
         str(tmp_path / "none/f"): "No such directory",
         "/proc/self/fd/77": "descriptor 77",
         str(shim._control): "",
+        str(shim.state / "shim.lock"): "our own",
+        str(shim.state / "logs/../runs/x"): "our own",
     }
     for run, (path, words) in enumerate(cases.items(), 1):
         report = refused(shim, core, path, run)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -243,6 +245,27 @@ def test_a_failure_leaves_room_for_the_next_try_at_once(shim: Shim, core: Core) 
     for run in range(1, 6):
         failure(shim, core, ["/no/such"], run=run)
     assert run_to_end(shim, core, ["/bin/true"], run=6)["code"] == 0
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_L19_a_fork_that_fails_is_told_and_disturbs_nobody(shim: Shim, core: Core, tmp_path: Path) -> None:
+    core.order(spawn_order(shim, ["sleep", "600"], "other:0"))
+    other = core.expect("spawned")["pid"]
+    before = open_fds(shim.pid)
+    argv = ["strace", "-o", str(tmp_path / "trace"), "-e", "trace=clone,clone3,fork,vfork"]
+    argv += ["-e", "inject=clone,clone3,fork,vfork:error=EAGAIN", "-p", str(shim.pid)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE) as tracer:
+        try:
+            assert tracer.stderr is not None
+            if b"attached" not in tracer.stderr.readline():
+                pytest.skip("strace may not attach here")
+            report = failure(shim, core, ["true"])
+        finally:
+            tracer.send_signal(signal.SIGINT)
+    assert (report["stage"], report["errno"]) == ("fork", "EAGAIN")
+    assert run_to_end(shim, core, ["true"], run=2)["code"] == 0
+    assert alive(other)
+    wait_for(lambda: open_fds(shim.pid) <= before)
 
 
 # -- what a job gets ----------------------------------------------------------------------------------------------

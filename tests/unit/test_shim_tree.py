@@ -82,7 +82,7 @@ def test_L21_the_stop_is_told_only_when_the_group_is_empty(shim: Shim, core: Cor
 
 
 def test_L21_a_group_that_ends_by_itself_after_its_leader_is_told_then(shim: Shim, core: Core) -> None:
-    argv = ["sh", "-c", "(trap '' TERM; sleep 0.3) & echo x; trap 'exit 4' TERM; while :; do sleep 0.05; done"]
+    argv = ["sh", "-c", "trap 'exit 4' TERM; (trap '' TERM; echo x; sleep 0.3) & while :; do sleep 0.05; done"]
     begin(shim, core, argv)
     wait_for(lambda: output(shim) == b"x\n")
     stop(core)
