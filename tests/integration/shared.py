@@ -31,6 +31,7 @@ def running(
             path = it.dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+            path.chmod(0o755 if name.endswith(".sh") else 0o644)
         yield it.start(*args)
     finally:
         said, problems = it.stderr(), it.close()
