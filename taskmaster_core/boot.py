@@ -15,21 +15,19 @@ from typing import Any
 from uuid import uuid4
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from taskmaster_core import __version__, config, memos, paths, shimlink
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.eventlog import EventLog
 from taskmaster_core.generations import Generations
 from taskmaster_core.journal import Journal
-from taskmaster_core.machine import Proc
 from taskmaster_core.orders import Setting
 from taskmaster_core.paths import Places
 from taskmaster_core.plan import make_plan
 from taskmaster_core.publisher import Publisher
 from taskmaster_core.runtime import Facts, Runtime
 from taskmaster_core.shimlink import ShimLink
-from taskmaster_core.spec import ALIVE, Config, Key, State, parse_key
+from taskmaster_core.spec import Config, State
 from taskmaster_core.supervisor import Supervisor
 from taskmaster_core.timers import Timers
 from taskmaster_core.users import group_number
@@ -259,34 +257,16 @@ class _Parts:
         about = {"pid": os.getpid(), "shim_pid": self._hello["shim_pid"], "version": __version__}
         runtime.fact("core_started" if first else "core_replaced", cause, generation=number, **about)
         now = runtime.now()
-        alive = {run["key"]: run for run in self._hello.get("runs") or ()}
-        restored = self._restored(declared, alive)
-        before = memos.read_core((self._hello.get("memos") or {}).get(memos.CORE))
+        runs, texts = self._hello.get("runs") or (), self._hello.get("memos") or {}
+        before = memos.read_core(texts.get(memos.CORE))
         runtime.acked = before.acked if before is not None else 0
-        runtime.supervisor.boot(declared, number, restored, now)
-        for run in alive.values():
+        restored = memos.restore(texts, declared, {run["key"]: run["run"] for run in runs})
+        runtime.supervisor.boot(declared, number, restored, now, memos.past_runs(texts))
+        for run in runs:
             key, found = shimlink.to_found(run)
             proc = runtime.supervisor.procs.get(key)
             if proc is None or proc.state is State.UNKNOWN:
                 runtime.supervisor.found(key, found, now)
         runtime.supervisor.booted(now)
-
-    def _restored(self, declared: Config, alive: Mapping[str, Document]) -> dict[Key, Proc]:
-        """Return the processes as the memos tell of them; where memo and shim disagree, the process is `unknown`."""
-        specs = {job.name: job for job in declared.jobs}
-        restored: dict[Key, Proc] = {}
-        for name, text in (self._hello.get("memos") or {}).items():
-            if name == memos.CORE:
-                continue
-            key = parse_key(name)
-            proc = memos.read(text, key, specs.get(key.job))
-            if proc is not None:
-                restored[key] = _agreed(proc, alive.get(name))
-        return restored
-
-
-def _agreed(proc: Proc, run: Document | None) -> Proc:
-    """Return the process, `unknown` if the shim holds a run that the memo does not speak of."""
-    if run is not None and (proc.state not in ALIVE or proc.run != run["run"]):
-        return replace(proc, state=State.UNKNOWN, deadline=None, pid=None)
-    return proc
+        if before is not None and before.ending is not None:  # the core before died in the midst of an ordered stop
+            runtime.supervisor.shut_down(before.ending, now, Cause("core"), "everything is being stopped")

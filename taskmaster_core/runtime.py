@@ -64,6 +64,7 @@ class Runtime:
         """The requests that wait for an effect, by id."""
         self._limits: dict[str, Timer] = {}
         self._orders: list[Order] = []
+        self._own_memo: Order = {}
         self._barriers: dict[int, Callable[[], None]] = {}
         self._token = 0
         self._files: dict[Key, dict[str, Order]] = {}
@@ -129,25 +130,28 @@ class Runtime:
         self.order(order)
 
     def _remember(self) -> None:
-        """Give the shim the memo of every process that changed."""
+        """Give the shim the memo of every process that changed, and the core's own if that did."""
         changed = self.supervisor.changed
-        if not changed:
-            return
         for key in changed:
             proc = self.supervisor.procs.get(key)
-            memo = memos.write(proc) if proc is not None else None
-            self._orders.append({"t": "memo", "key": str(key), "memo": memo})
-        self.publisher.changed(changed, self.supervisor, self.now(), self.wall_offset)
-        changed.clear()
+            gone = memos.write_past(self.supervisor.past.get(key, 0))
+            self._orders.append({"t": "memo", "key": str(key), "memo": memos.write(proc) if proc is not None else gone})
+        if changed:
+            self.publisher.changed(changed, self.supervisor, self.now(), self.wall_offset)
+            changed.clear()
+        own = self.core_memo()
+        if own != self._own_memo:  # in the frame that carries what it speaks of: both arrive or none does
+            self._own_memo = own
+            self._orders.append(own)
 
     def acknowledge(self, number: int) -> None:
         """Tell the shim, in the frame that carries what came of it, that reports up to `number` are dealt with."""
         self.acked = max(self.acked, number)
-        self.order({"t": "ack", "n": self.acked}, self.core_memo())
+        self.order({"t": "ack", "n": self.acked})
 
     def core_memo(self) -> Order:
         """Return the order that keeps the core's own memo."""
-        text = memos.write_core(self.supervisor.generation, self.acked)
+        text = memos.write_core(self.supervisor.generation, self.acked, self.supervisor.shutting_down)
         return {"t": "memo", "key": memos.CORE, "memo": text}
 
     def fact(self, type_: str, cause: Cause, key: str = "", **data: Any) -> None:

@@ -283,6 +283,16 @@ def test_processes_come_by_index_also_where_some_are_missing() -> None:
     assert [proc.key.index for proc in world.core.supervisor.processes_of("web")] == [0]
 
 
+def test_stop_of_one_and_of_what_is_on_its_way_out_does_not_hold_the_job() -> None:
+    world = running(job("web", 2))
+    world.core.scale("web", 1)
+    world.core.turn()
+    world.core.scale("web", 2)
+    world.core.scale("web", 1)
+    world.core.command(m.Stop(), "web:1")
+    assert not world.core.supervisor.intents.held_down(Key("web", 0))
+
+
 def test_hand_scale_holds_over_reloads_that_leave_numprocess_alone() -> None:
     world = running(job("web", 2))
     world.core.scale("web", 4)
