@@ -20,7 +20,7 @@ from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.runtime import Runtime
 from taskmaster_core.server import Asked
 from taskmaster_core.shimlink import signal_name, signal_number
-from taskmaster_core.spec import Goal, Key, State, matches
+from taskmaster_core.spec import Goal, Key, State, matches, names_job
 from taskmaster_core.wire import Cause, CoreView, Done, Outcome, PlanView, Status
 
 MAX_EVENTS = 5_000
@@ -194,7 +194,7 @@ def events(ops: Ops, asked: Asked) -> None:
         since_seq=arg(asked, "since", int),
         since_time=arg(asked, "since_time", (int, float)),
         until=arg(asked, "until", (int, float)),
-        keys=_event_keys(asked.request.select),
+        keys=_event_keys(ops, asked.request.select),
         types=arg(asked, "types", list),
         limit=MAX_EVENTS,
         tail=min(number, MAX_EVENTS) if number is not None else None,
@@ -202,11 +202,14 @@ def events(ops: Ops, asked: Asked) -> None:
     ops.runtime.reply(asked, [row.to_event() for row in found], keep=False)
 
 
-def _event_keys(selectors: list[str]) -> list[str] | None:
-    """Return selectors as patterns of event keys: a job means itself and its processes."""
+def _event_keys(ops: Ops, selectors: list[str]) -> list[str] | None:
+    """Return selectors as patterns of event keys: a job means itself and its processes, a tag all jobs that have it."""
     if not selectors or "all" in selectors:
         return None
-    return [pattern for each in selectors for pattern in ([each] if ":" in each else [each, f"{each}:*"])]
+    plain = [each for each in selectors if not each.startswith("@")]
+    for tag in set(selectors) - set(plain):
+        plain += [job.name for job in ops.runtime.supervisor.jobs() if names_job(tag, job.name, job.tags)]
+    return [pattern for each in plain for pattern in ([each] if ":" in each else [each, f"{each}:*"])]
 
 
 def generations(ops: Ops, asked: Asked) -> None:

@@ -206,6 +206,7 @@ class Settings(Struct, frozen=True):
     socketgroup: str | None = None
     statedir: str | None = None
     include: tuple[str, ...] = ()
+    """Absolute patterns of files."""
     maxstarts: int = 32
     """How many processes may be between fork and exec at a time."""
     journalkeep: float = 30 * 86400.0

@@ -191,7 +191,10 @@ class _Loader:
                 self._setting(written, name, getattr(keys, name), member)
         values = {name: value for name, (value, _) in written.items()}
         include = tuple(
-            pattern for member in self.members if member.tables.settings for pattern in member.tables.settings.include
+            os.path.join(os.path.dirname(member.source.file), pattern)
+            for member in self.members
+            if member.tables.settings
+            for pattern in member.tables.settings.include
         )
         return Settings(**{**values, "include": include})
 
