@@ -170,6 +170,8 @@ class Runtime:
         rows = tuple(changes)
         if rows:
             self.journal.put_intents(rows, self._remember_call(then or (lambda: None)))
+        elif then is not None and self._barriers:  # behind the wishes under way: the last command wins (L30)
+            self.journal.barrier(self._remember_call(then), full=False)
         elif then is not None:
             then()
 

@@ -112,8 +112,13 @@ def _end(report: Document) -> Exit:
     return Exit(code=code) if code is not None else Exit(message="not known how")
 
 
+def _text(words: str) -> str:
+    """Return words that can be told: bytes of the system that are no text (lone surrogates) become escapes."""
+    return words.encode("utf-8", "backslashreplace").decode()
+
+
 def _failure(report: Document) -> Exit:
-    return Exit(stage=report["stage"], errno=report.get("errno") or "", message=report.get("message") or "")
+    return Exit(stage=report["stage"], errno=report.get("errno") or "", message=_text(report.get("message") or ""))
 
 
 def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
@@ -128,7 +133,7 @@ def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
         case "failed":
             return key, machine.SpawnFailed(run, _failure(report))
         case "exited":
-            swept = tuple(f"{comm} ({pid})" for pid, comm in report.get("swept") or ())
+            swept = tuple(_text(f"{comm} ({pid})") for pid, comm in report.get("swept") or ())
             return key, machine.Exited(run, _end(report), report.get("lingering") or 0, swept)
         case _:
             return key, machine.Unkillable(run, tuple(report.get("pids") or ()))

@@ -14,18 +14,21 @@ from typing import Any
 from msgspec.structs import replace
 
 from taskmaster_core import machine as m
-from taskmaster_core import memos, shimlink
+from taskmaster_core import memos, shimlink, waits
 from taskmaster_core.intents import Intent
 from taskmaster_core.machine import Proc
 from taskmaster_core.plan import make_plan
 from taskmaster_core.spec import Backoff, Config, JobSpec, Key, Settings, State, StopStep, parse_key
 from taskmaster_core.supervisor import AllDown, Answer, Fact, Outcomes, Persist, Retune, Supervisor
 from taskmaster_core.waits import Settled
-from taskmaster_core.wire import Cause
+from taskmaster_core.wire import Cause, Outcome
 
 Document = dict[str, Any]
 BY_HAND = Cause("operator", request="r1")
 TERM = 15
+JUDGES: dict[type, waits.Judge] = {
+    m.Start: waits.started, m.Relaunch: waits.started, m.Stop: waits.stopped, m.Kill: waits.stopped,
+}  # fmt: skip
 
 
 def job(name: str, number: int = 1, **changes: Any) -> JobSpec:
@@ -165,9 +168,9 @@ class Shim:
         run.born, run.at = True, self.now
         self.tell(t="spawned", key=run.key, run=run.run, pid=run.pid)
 
-    def fail(self, run: Run) -> None:
+    def fail(self, run: Run, message: str = "No such file") -> None:
         self._gone(run)
-        self.tell(t="failed", key=run.key, run=run.run, stage="exec", errno="ENOENT", message="No such file")
+        self.tell(t="failed", key=run.key, run=run.run, stage="exec", errno="ENOENT", message=message)
 
     def die(self, run: Run, rest: int = 0, **end: Any) -> None:
         """End the leader; of a run being stopped it is told once its tree is gone."""
@@ -226,6 +229,7 @@ class Core:
         self.retuned: list[Retune] = []
         self.orders: list[Document] = []
         self.new_facts: list[Fact] = []
+        self.requests = 0
         self.acked = 0
         self._core_memo = ""
         self.supervisor = Supervisor(disk.intents.values())
@@ -344,8 +348,22 @@ class Core:
             self.intend(policy.intents.to_hold(keys, policy.widths))
         elif isinstance(stimulus, m.Start | m.Relaunch):
             self.intend(policy.intents.to_release(keys, policy.widths))
+        before = {key: policy.procs[key].run for key in keys}
         refused = policy.command(keys, stimulus, self.shim.now, BY_HAND, "asked by a test")
+        self._wait(stimulus, before, {each.key: each for each in refused})
         return [each.note for each in refused]
+
+    def _wait(self, stimulus: m.Stimulus, before: dict[Key, int], refused: dict[str, Outcome]) -> None:
+        """Wait for the effect as `ops.py` does: what is so already is judged by the run it has."""
+        judge = JUDGES.get(type(stimulus))
+        if judge is None:
+            return
+        self.requests += 1
+        so = ("stopped",) if judge is waits.stopped else ("pending", "starting", "running")
+        bad = [each for each in refused.values() if each.state not in so]
+        names = {each.key for each in bad}
+        runs = {key: run - (str(key) in refused) for key, run in before.items() if str(key) not in names}
+        self.supervisor.wait_for(f"r{self.requests}", judge, runs, bad)
 
     def intend(self, changes: Iterable[Intent]) -> None:
         changes = list(changes)

@@ -422,6 +422,7 @@ class CrashWalk(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let the world be kind: what is wanted runs, what is not is gone, then everything goes down."""
         self.world.quiet()
+        assert len(self.core.answers) == self.core.requests, "a request is never answered"
         for proc in self.core.supervisor.procs.values():
             if proc.goal is Goal.UP:
                 assert proc.state in (State.RUNNING, State.EXITED, State.FATAL), proc
