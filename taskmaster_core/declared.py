@@ -17,7 +17,7 @@ from taskmaster_core.intents import Intent, Intents
 from taskmaster_core.machine import Proc
 from taskmaster_core.plan import Change, Plan, carry_out
 from taskmaster_core.processes import Processes
-from taskmaster_core.spec import Config, Goal, JobSpec, Key, State
+from taskmaster_core.spec import ALIVE, Config, Goal, JobSpec, Key, State
 
 _OUTPUT = frozenset({"stdout", "stderr", "log", "filelog"})
 
@@ -69,10 +69,10 @@ class Declared:
         if change.scale:
             wishes = (each for each in self._intents.about(spec.name) if each.kind == "scale")
             self._take_back(replace(each, kind=None) for each in wishes)
-        sinks = any(field.name in _OUTPUT for field in change.fields)
+        sinks = not change.relaunch and any(field.name in _OUTPUT for field in change.fields)
         for proc in self._all.of(spec.name):
             self._all.put(proc.key, replace(proc, spec=spec, generation=self.generation))
-            if proc.pid is not None and not change.relaunch:
+            if proc.state in ALIVE:  # also a run that is not born yet: the shim holds the recipe it was ordered with
                 self._all.ask(Retune(proc.key, proc.run, spec, sinks))
             self._all.apply(proc.key, machine.Reconfigured(change.relaunch), "its declaration changed")
         self.widen(spec)

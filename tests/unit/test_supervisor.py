@@ -345,6 +345,21 @@ def test_live_change_touches_no_process_and_tells_the_shim() -> None:
     ]
 
 
+def test_live_change_reaches_a_run_that_is_not_born_yet() -> None:
+    world = World(job("web"))
+    world.core.turn()
+    world.core.reload(job("web", killgroup=False))
+    world.core.turn()
+    assert world.shim.runs["web:0"].killgroup is False
+
+
+def test_run_that_is_relaunched_is_stopped_by_its_new_recipe() -> None:
+    world = running(job("web"))
+    world.core.reload(job("web", argv=("/new",), stdout="/x", killgroup=False))
+    world.core.turn()
+    assert [(each.run, each.sinks) for each in world.core.retuned] == [(1, False)]
+
+
 def test_switched_output_is_told_with_its_sinks() -> None:
     world = running(job("web"))
     world.core.reload(job("web", stdout="/var/log/web"))
