@@ -12,6 +12,10 @@ import stat
 
 import kernel
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 _LINKS = 8
 MODE = 0o640
@@ -122,6 +126,36 @@ def make_parents(path: str) -> None:
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         os.makedirs(parent, 0o750, exist_ok=True)
+
+
+def inode_of(path: str) -> int:
+    """Return the inode that a path names, 0 when there is none."""
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return 0
+
+
+def at_line_start(fd: int, size: int) -> bool:
+    """Tell whether a file ends in a newline or is empty; False where it may not be read."""
+    if size == 0:
+        return True
+    try:
+        return os.pread(fd, 1, size - 1) == b"\n"
+    except OSError:
+        return False
+
+
+def as_user(uid: int | None, gid: int | None, action: Callable[[], None]) -> None:
+    """Do something to files with the rights of this user."""
+    if uid in (None, os.geteuid()):
+        action()
+        return
+    kernel.set_file_ids(uid or 0, gid or 0)
+    try:
+        action()
+    finally:
+        kernel.set_file_ids(os.geteuid(), os.getegid())
 
 
 def explain(error: OSError, path: str, *, managed: bool) -> str:

@@ -16,10 +16,11 @@ import tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from house import House
-    from loop import Timer
+    from loop import Loop, Timer
     from streams import Stream
 
 _PATIENCE = 10.0  # seconds after SIGKILL until a process counts as unkillable
@@ -31,6 +32,38 @@ _NO_CONT = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIG
 def boottime() -> float:
     """Return the seconds of CLOCK_BOOTTIME, the clock of all decisions."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Watch:
+    """Wait until one of many processes has ended; one descriptor is enough, for then the others are looked at too."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._fd = -1
+        self._timer: Timer | None = None
+
+    def on(self, members: list[tree.Member], action: Callable[[], None]) -> None:
+        """Wait for any of them, then act; without a descriptor to wait with, look again soon."""
+        for each in members:
+            try:
+                self._fd = os.pidfd_open(each.pid)
+            except ProcessLookupError:
+                continue
+            except OSError:
+                break
+            self._loop.watch(self._fd, lambda _: action())
+            return
+        self._timer = self._loop.after(0.02, action)
+
+    def off(self) -> None:
+        """Wait no longer."""
+        if self._fd >= 0:
+            self._loop.forget(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Run:
@@ -58,9 +91,8 @@ class Run:
         self._told: dict[str, Any] | None = None
         self._swept: dict[int, str] = {}
         self._deferred: list[tuple[int, bool, bool]] = []
-        self._waiting_on = -1
+        self._watch = Watch(house.loop)
         self._patience: Timer | None = None
-        self._steps: list[list[float]] | None = None
 
     # -- birth --------------------------------------------------------------------------------------------------
 
@@ -140,22 +172,6 @@ class Run:
         if self._end is not None:
             self.look()
 
-    def wind_down(self) -> None:
-        """Stop by the recipe, without a core."""
-        if self._steps is None:
-            self._steps = list(self.stop)
-            self._next_step()
-
-    def _next_step(self) -> None:
-        if self._steps is None or self.finished:
-            return
-        if not self._steps:
-            self.kill(whole=self.killgroup)
-            return
-        signum, delay = self._steps.pop(0)
-        self.house.loop.after(delay, self._next_step)
-        self.signal(int(signum), group=self.killgroup, stopping=True)
-
     def renice(self, nice: int) -> None:
         """Change the niceness of the leader's group."""
         os.setpriority(os.PRIO_PGRP, self.pid, nice)
@@ -211,7 +227,7 @@ class Run:
 
     def look(self) -> None:
         """Decide by what is left of the tree, now that the leader has ended."""
-        self._stop_waiting()
+        self._watch.off()
         members = self.members()
         if not members:
             self._finish()
@@ -219,11 +235,11 @@ class Run:
             self._linger(members)
         elif self._killing or not any(each.pgrp == self.pid for each in members):
             self._kill_tree()  # what has left the group is not waited for
-            self._wait_on(members)
+            self._watch.on(members, self.look)
             if self._patience is None:
                 self._patience = self.house.loop.after(_PATIENCE, self._lose_patience)
         else:
-            self._wait_on(members, self.pid)
+            self._watch.on([each for each in members if each.pgrp == self.pid], self.look)
 
     def _spares(self) -> bool:
         if self._killing:
@@ -236,32 +252,7 @@ class Run:
             if self._patience is not None:
                 self._patience.cancel()
                 self._patience = None
-        self._wait_on(members)
-
-    def _wait_on(self, members: list[tree.Member], group: int | None = None) -> None:
-        """Look again when one of them has ended; one descriptor is enough, for then the others are looked at too."""
-        for each in members:
-            if group is not None and each.pgrp != group:
-                continue
-            try:
-                self._waiting_on = os.pidfd_open(each.pid)
-            except ProcessLookupError:
-                continue
-            except OSError:
-                break
-            self.house.loop.watch(self._waiting_on, lambda _: self.look())
-            return
-        self.house.loop.after(0.02, self._look_again)
-
-    def _look_again(self) -> None:
-        if self._waiting_on < 0 and not self.finished:
-            self.look()
-
-    def _stop_waiting(self) -> None:
-        if self._waiting_on >= 0:
-            self.house.loop.forget(self._waiting_on)
-            os.close(self._waiting_on)
-            self._waiting_on = -1
+        self._watch.on(members, self.look)
 
     def _kill_tree(self) -> None:
         if self.leaf is not None:
@@ -300,6 +291,7 @@ class Run:
     def _release(self) -> None:
         """Give back all that the run held."""
         self.house.forget(self)
+        self._watch.off()
         if self._patience is not None:
             self._patience.cancel()
         for stream in self.streams.values():

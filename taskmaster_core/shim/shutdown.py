@@ -13,8 +13,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corelife import CoreLife
     from house import House
+    from runs import Run
 
 _ENDING = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
+
+
+class WindDown:
+    """Stop one run by its recipe: a signal, a delay, the next, at last the kill."""
+
+    def __init__(self, house: House, run: Run) -> None:
+        self._house = house
+        self._run = run
+        self._steps = list(run.stop)
+        self._next()
+
+    def _next(self) -> None:
+        if self._run.finished:
+            return
+        if not self._steps:
+            self._run.kill(whole=self._run.killgroup)
+            return
+        signum, delay = self._steps.pop(0)
+        self._house.loop.after(delay, self._next)
+        self._run.signal(int(signum), group=self._run.killgroup, stopping=True)
 
 
 class Shutdown:
@@ -70,7 +91,7 @@ class Shutdown:
     def _stop_all(self) -> None:
         for run in list(self.house.runs.values()):
             if not run.left_alone:
-                run.wind_down()
+                WindDown(self.house, run)
 
     def _core_ended(self, code: int | None) -> None:
         """Finish alone: the core is gone and no other is wanted."""

@@ -11,7 +11,6 @@ import os
 import time
 
 import files
-import kernel
 import parts
 from index import Index
 from losses import Losses
@@ -123,17 +122,11 @@ class Sink:
             self._follow_path()
 
     def _follow_path(self) -> None:
-        if self._named() != self._inode:
+        if files.inode_of(self.real) != self._inode:
             try:
                 self.open()
             except OSError:
                 pass  # the file we have still has a name somewhere: better there than nowhere
-
-    def _named(self) -> int:
-        try:
-            return os.stat(self.real, follow_symlinks=False).st_ino
-        except OSError:
-            return 0
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -161,7 +154,7 @@ class Sink:
         """Say in the file how much is missing; raises OSError when even that cannot be written."""
         line = self._losses.marker()
         if line:
-            line = line if self._at_line_start() else b"\n" + line
+            line = line if files.at_line_start(self._fd, self._pos) else b"\n" + line
             written = os.write(self._fd, line)
             self._account(written, "taskmaster")
             if written < len(line):
@@ -227,17 +220,9 @@ class Sink:
         lines = data.rfind(b"\n", start, start + room) + 1 - start
         if lines > 0:
             return lines
-        if room == 0 or (self._pos > 0 and self._at_line_start()):
+        if room == 0 or (self._pos > 0 and files.at_line_start(self._fd, self._pos)):
             return 0
         return room  # a line longer than the file may be: it is split
-
-    def _at_line_start(self) -> bool:
-        if self._pos == 0:
-            return True
-        try:
-            return os.pread(self._fd, 1, self._pos - 1) == b"\n"
-        except OSError:
-            return False
 
     def _account(self, count: int, tag: str) -> None:
         offset = self._pos
@@ -254,7 +239,7 @@ class Sink:
     # -- rotation -----------------------------------------------------------------------------------------------
 
     def _rotate(self) -> None:
-        if self._named() != self._inode:
+        if files.inode_of(self.real) != self._inode:
             self.reopen()
             return
         if self._parts is None:
@@ -262,7 +247,7 @@ class Sink:
         suffix = self._parts.next_suffix()
         part = f"{self.real}.{suffix}"
         try:
-            self._as_owner(lambda: os.rename(self.real, part))
+            files.as_user(self._uid, self._gid, lambda: os.rename(self.real, part))
         except OSError as error:
             self._rotate_after = time.monotonic() + _ROTATE_AGAIN
             self.sinks.complain(f"cannot rotate {self.path}: {error.strerror}; it grows on")
@@ -282,17 +267,7 @@ class Sink:
 
     def _prune(self, old: parts.Parts) -> None:
         index = self._index.path if self._index is not None else None
-        self._as_owner(lambda: old.prune(self._keep, index))
-
-    def _as_owner(self, action: Callable[[], None]) -> None:
-        if self._uid in (None, os.geteuid()):
-            action()
-            return
-        kernel.set_file_ids(self._uid or 0, self._gid or 0)
-        try:
-            action()
-        finally:
-            kernel.set_file_ids(os.geteuid(), os.getegid())
+        files.as_user(self._uid, self._gid, lambda: old.prune(self._keep, index))
 
     def retire(self) -> None:
         """Close for good: nobody writes here any more."""
