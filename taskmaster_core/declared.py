@@ -71,11 +71,14 @@ class Declared:
             self._take_back(replace(each, kind=None) for each in wishes)
         sinks = not change.relaunch and any(field.name in _OUTPUT for field in change.fields)
         for proc in self._all.of(spec.name):
-            self._all.put(proc.key, replace(proc, spec=spec, generation=self.generation))
-            if proc.state in ALIVE:  # also a run that is not born yet: the shim holds the recipe it was ordered with
-                self._all.ask(Retune(proc.key, proc.run, spec, sinks))
+            self._respecify(proc, spec, sinks=sinks)
             self._all.apply(proc.key, machine.Reconfigured(change.relaunch), "its declaration changed")
         self.widen(spec)
+
+    def _respecify(self, proc: Proc, spec: JobSpec, *, sinks: bool) -> None:
+        self._all.put(proc.key, replace(proc, spec=spec, generation=self.generation))
+        if proc.state in ALIVE:  # also a run that is not born yet: the shim holds the recipe it was ordered with
+            self._all.ask(Retune(proc.key, proc.run, spec, sinks))
 
     def widen(self, spec: JobSpec) -> None:
         """Add the missing indices and remove those above, the highest first; the others are not touched."""
@@ -97,7 +100,7 @@ class Declared:
     def _readmit(self, proc: Proc, spec: JobSpec, goal: Goal) -> None:
         if proc.goal is not Goal.GONE:
             return
-        self._all.put(proc.key, replace(proc, spec=spec, generation=self.generation))
+        self._respecify(proc, spec, sinks=False)
         self._all.apply(proc.key, machine.Readmit(goal))
 
     def _admit(self, key: Key, spec: JobSpec, goal: Goal) -> None:

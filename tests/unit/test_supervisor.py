@@ -396,6 +396,15 @@ def test_job_removed_and_added_again_while_it_stops_gets_the_new_spec() -> None:
     assert (proc.state, proc.run, proc.spec.argv, proc.generation) == (State.RUNNING, 2, ("/bin/new",), 3)
 
 
+def test_job_added_again_while_it_stops_is_stopped_by_its_new_recipe() -> None:
+    world = running(job("web"))
+    world.core.reload()
+    world.core.turn()
+    world.core.reload(job("web", killgroup=False))
+    world.core.turn()
+    assert world.shim.runs["web:0"].killgroup is False
+
+
 def test_job_removed_and_added_again_with_fewer_processes_keeps_only_those() -> None:
     world = running(job("web", 3))
     world.core.reload()
