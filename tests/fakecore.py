@@ -85,7 +85,7 @@ class FakeCore:
         self.on_topics: Callable[[set[str]], None] = lambda topics: None
         self.seq = 7
         self._context = zmq.Context()
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._bell, self._ringer = os.pipe()
         self._thread: threading.Thread | None = None
 
@@ -149,7 +149,7 @@ class FakeCore:
 
     # Thread
 
-    def _do(self, work: Callable[[], None]) -> None:
+    def _do(self, work: Callable[[], object]) -> None:
         self._inbox.put(work)
         os.write(self._ringer, b".")
 

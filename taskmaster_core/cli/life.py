@@ -166,7 +166,7 @@ def _start_jobs(call: Call) -> int:
 
 def _stay(call: Call, started: subprocess.Popen[bytes] | None) -> int:
     """Show the output until Ctrl-C or TERM, which stops everything if we started the core; or until the core ends."""
-    for signum in (signal.SIGTERM, signal.SIGHUP):
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # INT too: a shell starts `up &` with it ignored
         signal.signal(signum, signal.default_int_handler)
     try:
         logs.follow(call, call.selectors, alive=lambda: started is None or started.poll() is None)

@@ -17,6 +17,9 @@ from taskmaster_core.logs.sanitize import clean
 
 Document = dict[str, Any]
 
+_ELSEWHERE = frozenset({"name", "argv", "baseenv", "fileenv", "env"})
+"""Keys of a spec that are shown already: the command as it was written, the names of all variables together."""
+
 
 def show(call: Call) -> int:
     """Print all there is to know about what is selected."""
@@ -35,8 +38,8 @@ def _show_job(out: Out, entry: Document) -> None:
     job = entry.get("job", entry)
     out.say(f"{out.paint(clean(job['name']), 'name')}  {_painted_state(out, job['state'])}")
     for key, value in job["spec"].items():
-        if key != "name" and value not in (None, "", [], {}):
-            _pair(out, key, _spelt(value))
+        if key not in _ELSEWHERE and value not in (None, "", [], {}):
+            _pair(out, key, f"{value:#05o}" if key == "umask" else _spelt(value))
     _pair(out, "environment", ", ".join(entry.get("env", [])))
     for intent in entry.get("intents", []):
         _pair(out, "by hand", _spelt(intent))
@@ -90,6 +93,8 @@ def _spelt(value: Any) -> str:
     """Return a value of a spec as a person would write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict) and "signum" in value:
+        return f"signal {value['signum']}, then {value['delay']:g} s"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_spelt(each)}" for key, each in value.items() if each is not None)
     if isinstance(value, list):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from taskmaster_core.cli import core, life
 from taskmaster_core.client import Client, probe
-from tests.fakecore import FakeCore, done, job, process, status
+from tests.fakecore import FakeCore, Raw, done, job, process, status
 from tests.unit.conftest import Cli
 
 # The command line of the core
@@ -174,13 +175,62 @@ def test_a_core_that_ended_before_its_answer_got_through_is_down(
         os.unlink(fake.commands)
         return ...
 
-    monkeypatch.setitem(Client.__init__.__kwdefaults__, "silence", 0.1)
+    monkeypatch.setitem(Client.__init__.__kwdefaults__ or {}, "silence", 0.1)
     fake.on("status", status()).on("shutdown", vanish)
     assert cli("down").status == 0
 
 
 def test_down_without_a_core_is_3(fake: FakeCore, cli: Cli) -> None:
     assert cli("--instance", "none", "down").status == 3
+
+
+# up that stays
+
+
+def test_up_follows_the_output_and_stops_everything_at_the_end_if_it_started_the_core(
+    instead: Any, fake: FakeCore, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.on("status", status(job("web", process("web:0")))).on("start", done(("web:0", "running")))
+    fake.on("shutdown", done(("web:0", "stopped")))
+    page = {"lines": [[1.0, "web:0", "out", 0, False, 6, ""]], "cursor": {}, "more": False}
+    fake.on("logs", Raw(page, b"hello\n"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    instead(f"echo $$ > {tmp_path}/pid; exec sleep 60")
+
+    def press() -> None:
+        fake.until((tmp_path / "pid").exists)
+        fake.start()
+        fake.until(lambda: "log.web:0" in fake.topics)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    said = cli("up")
+    thread.join()
+    os.kill(int((tmp_path / "pid").read_text()), 9)
+    assert said.status == 130
+    assert "hello" in said.out
+    assert fake.ops()[-1] == "shutdown"
+
+
+def test_up_that_did_not_start_the_core_leaves_it_alone(
+    fake: FakeCore, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.on("status", status(job("web", process("web:0")))).on("start", done(("web:0", "running")))
+    fake.on("logs", {"lines": [], "cursor": {}, "more": False})
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def press() -> None:
+        fake.until(lambda: "log.web:0" in fake.topics)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    said = cli("up")
+    thread.join()
+    assert said.status == 130
+    assert "shutdown" not in fake.ops()
+    assert "the jobs keep running" in said.err
 
 
 # the bare command
