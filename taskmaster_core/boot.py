@@ -90,18 +90,20 @@ class _Asked(Struct):
 
     instance: str
     paths: tuple[str, ...]
+    idle: bool
 
 
 def _parse(argv: list[str], environ: Mapping[str, str]) -> _Asked:
     parser = argparse.ArgumentParser(prog="taskmaster core")
     parser.add_argument("-f", "--config", action="append", default=[])
     parser.add_argument("--instance", default="default")
+    parser.add_argument("--idle", action="store_true")  # `up SEL`: only what is named starts
     args = parser.parse_args(argv)
     found = config.discover(args.config, environ, os.getcwd())
     if not found.paths:
         looked = "\n".join(f"  {path}" for path in found.looked)
         raise CannotRun(ExitStatus.CONFIG, f"taskmaster: there is no config file; looked at\n{looked}")
-    return _Asked(args.instance, tuple(found.paths))
+    return _Asked(args.instance, tuple(found.paths), args.idle)
 
 
 def reloading() -> str:
@@ -261,7 +263,7 @@ class _Parts:
         before = memos.read_core(texts.get(memos.CORE))
         runtime.acked = before.acked if before is not None else 0
         restored = memos.restore(texts, declared, {run["key"]: run["run"] for run in runs})
-        runtime.supervisor.boot(declared, number, restored, now, memos.past_runs(texts))
+        runtime.supervisor.boot(declared, number, restored, now, memos.past_runs(texts), idle=self._asked.idle)
         for run in runs:
             key, found = shimlink.to_found(run)
             proc = runtime.supervisor.procs.get(key)

@@ -116,20 +116,20 @@ class Declared:
 
     # Coming back --------------------------------------------------------------------------------------------------
 
-    def boot(self, config: Config, generation: int, restored: Mapping[Key, Proc]) -> None:
+    def boot(self, config: Config, generation: int, restored: Mapping[Key, Proc], *, idle: bool = False) -> None:
         """Begin with a config: processes as an earlier core left them, others `unknown` until the shim has spoken."""
         self._declare(config, generation)
         for key, proc in restored.items():
             self._all.put(key, proc)
         for spec in config.jobs:
             for index in range(self._intents.width(spec)):
-                self._come_back(Key(spec.name, index), spec)
+                self._come_back(Key(spec.name, index), spec, idle=idle)
         for key in sorted(restored, reverse=True):
             if key.job not in self.jobs or key.index >= self._intents.width(self.jobs[key.job]):
                 self._all.apply(key, machine.Remove(), "the config no longer has it")
 
-    def _come_back(self, key: Key, spec: JobSpec) -> None:
-        goal = self._intents.goal(spec, key)
+    def _come_back(self, key: Key, spec: JobSpec, *, idle: bool) -> None:
+        goal = Goal.DOWN if idle else self._intents.goal(spec, key)
         known = self._all.procs.get(key)
         if known is None:
             self._all.put(key, self._new(key, spec, goal=goal, state=State.UNKNOWN))

@@ -158,12 +158,15 @@ class Supervisor:
 
     def boot(
         self, config: Config, generation: int, restored: Mapping[Key, Proc], now: float,
-        past: Mapping[Key, int] | None = None,
+        past: Mapping[Key, int] | None = None, *, idle: bool = False,
     ) -> None:  # fmt: skip
-        """Begin with a config: processes as an earlier core left them, others `unknown` until the shim has spoken."""
+        """Begin with a config: processes as an earlier core left them, others `unknown` until the shim has spoken.
+
+        `idle`: nothing that is new starts by itself.
+        """
         self._all.begin(now, _BOOT)
         self._all.past.update(past or {})
-        self._declared.boot(config, generation, restored)
+        self._declared.boot(config, generation, restored, idle=idle)
 
     def found(self, key: Key, report: machine.Found, now: float) -> None:
         """Take over a living run the shim told of; one that no job declares is stopped and forgotten."""

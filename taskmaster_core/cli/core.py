@@ -17,10 +17,14 @@ from taskmaster_core.errors import UsageError
 SHIM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "shim")
 
 
-def command_line(instance: str, config: list[str], *, cgroup: bool = True) -> list[str]:
-    """Return the command line of the shim: isolated, without site-packages, the core's own command line after `--`."""
+def command_line(instance: str, config: list[str], *, cgroup: bool = True, idle: bool = False) -> list[str]:
+    """Return the command line of the shim: isolated, without site-packages, the core's own command line after `--`.
+
+    `idle`: no job starts by itself with the core.
+    """
     files = [word for path in config for word in ("-f", path)]
     core = [sys.executable, "-m", "taskmaster_core.daemon", "--instance", instance, *files]
+    core += ["--idle"] if idle else []
     return [sys.executable, "-I", "-S", SHIM, *([] if cgroup else ["--no-cgroup"]), "--", *core]
 
 

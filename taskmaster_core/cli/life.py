@@ -93,7 +93,7 @@ def _launch(call: Call) -> subprocess.Popen[bytes]:
     """Start the core in the background and wait until it answers; raise what it ends with if it does not."""
     if call.options.socket:
         raise NoCore(f"nobody listens at {call.options.socket}", "without --socket, `up` starts a core")
-    words = core.command_line(paths.check_instance(call.instance), call.config)
+    words = core.command_line(paths.check_instance(call.instance), call.config, idle=bool(call.selectors))
     with _output(call) as said:
         born = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
         _await(call, born, said)

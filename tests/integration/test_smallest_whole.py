@@ -23,3 +23,14 @@ def test_the_seeds_own_job_runs_42_times_and_leaves_nothing(daemon: Start, tmp_p
     assert d.process is not None
     assert d.process.wait(10) == 0
     assert d.leftovers() == []
+
+
+def test_up_with_a_selector_starts_only_what_is_named(daemon_for: Start) -> None:
+    d = daemon_for('[[task]]\nname = "web"\ncmd = "sleep 1000"\n[[task]]\nname = "other"\ncmd = "sleep 1000"\n')
+    try:
+        up = d.cli("-f", str(d.config_path), "up", "web", "-d")
+        assert (up.returncode, {view.key: view.state for view in d.procs()}) == (
+            0, {"web:0": "running", "other:0": "stopped"},
+        )  # fmt: skip
+    finally:
+        assert d.cli("down").returncode == 0
