@@ -388,8 +388,8 @@ def _scaled(width: int) -> waits.Judge:
     def judge(proc: machine.Proc | None, run_before: int) -> bool | None:
         if proc is None:
             return True
-        if proc.key.index >= width:
-            return None
+        if proc.key.index >= width:  # on its way out, unless another request or a reload has widened the job again
+            return None if proc.goal is Goal.GONE else False
         return True if proc.goal is Goal.DOWN else waits.started(proc, run_before)
 
     return judge
