@@ -292,12 +292,17 @@ class Sinks:
         self._open: dict[Sink, None] = {}  # least recently used first
 
     def attach(self, spec: dict[str, Any]) -> Sink:
-        """Return the sink of a path for one more stream, open; raise OSError when it cannot be written."""
+        """Return the sink of a path for one more stream; raise OSError when it is no file of ours and cannot be written.
+
+        A managed file is opened by its first byte: most processes of a thousand say nothing for long, and making
+        files is the dearest part of a start.
+        """
         path = spec["path"]
         sink = self._sinks.get(path) or Sink(path, self)
         sink.configure(spec)
         if sink.users == 0:
-            sink.open()
+            if not self.owns(path):
+                sink.open()
             self._sinks[path] = sink
         sink.users += 1
         sink.shared = sink.shared or sink.users > 1
