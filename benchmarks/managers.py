@@ -20,7 +20,6 @@ from typing import Any, Self
 
 import kernel
 
-ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 FOREIGN = ("TASKMASTER", "NOTIFY_", "WATCHDOG_", "LISTEN_", "CIRCUS", "SUPERVISOR")
 
@@ -221,7 +220,6 @@ class Taskmaster(Manager):
         return {"shim": self.pid, "core": int(self._client.call("ping", timeout=10)["pid"])}
 
     def connect(self) -> None:
-        sys.path.insert(0, str(ROOT))
         from taskmaster_core import client, paths  # noqa: PLC0415 the other managers are measured without it
 
         places = paths.places(self.instance, dict(self.environ()), os.getuid())

@@ -32,6 +32,7 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="smaller sizes, in some two minutes")
     parser.add_argument("--no-peers", action="store_true", help="Taskmaster alone")
     parser.add_argument("--peers-only", action="store_true", help="the peers alone")
+    parser.add_argument("--realtime", action="store_true", help="ahead of everybody else, but for output")
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     return parser.parse_args(words)
 
@@ -49,6 +50,7 @@ def measure(asked: argparse.Namespace, results: report.Results) -> list[str]:
     for name in measures.names_of(asked.only):
         for manager in managers(asked):
             kernel.warm()
+            kernel.go_ahead(asked.realtime and name != "output")
             load, before = kernel.busy(), time.monotonic()
             try:
                 for row, value in measures.MEASURES[name](manager, sizes):
