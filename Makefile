@@ -8,8 +8,8 @@ RUN    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 # The policy has no I/O, so its tests need none: they run in one process, in seconds, and must reach every branch.
-PURE   := $(wildcard tests/unit/test_machine*.py) \
-	$(foreach name,errors spec ends wire plan launch intents waits,tests/unit/test_$(name).py)
+PURE   := $(wildcard tests/unit/test_machine*.py tests/unit/test_supervisor*.py) \
+	$(foreach name,errors spec ends wire plan launch intents waits views memos timers,tests/unit/test_$(name).py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
@@ -55,7 +55,7 @@ pure: $(DEV)
 	$(BIN)/coverage report
 
 suite: $(DEV)
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m 'not slow' --durations=15
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m 'not slow' --durations=15 $(PURE:%=--ignore=%)
 
 test-all: $(DEV) lint types contracts pure ## as test, with the slow ones and ten times as many random walks
 	TASKMASTER_HYPOTHESIS=deep $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --timeout 600 --durations=15

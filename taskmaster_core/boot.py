@@ -263,7 +263,8 @@ class _Parts:
         before = memos.read_core(texts.get(memos.CORE))
         runtime.acked = before.acked if before is not None else 0
         restored = memos.restore(texts, declared, {run["key"]: run["run"] for run in runs})
-        runtime.supervisor.boot(declared, number, restored, now, memos.past_runs(texts), idle=self._asked.idle)
+        idle = self._asked.idle and first
+        runtime.supervisor.boot(declared, number, restored, now, memos.past_runs(texts), idle=idle)
         for run in runs:
             key, found = shimlink.to_found(run)
             proc = runtime.supervisor.procs.get(key)

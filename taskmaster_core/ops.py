@@ -14,7 +14,7 @@ from typing import Any
 from taskmaster_core import __version__, machine, views, waits
 from taskmaster_core.errors import NoSuchJob, Refused, TaskmasterError, TimedOut, UnknownOp, UsageError
 from taskmaster_core.generations import Generations
-from taskmaster_core.intents import Intent, to_scale
+from taskmaster_core.intents import to_scale
 from taskmaster_core.machine import Stimulus
 from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.runtime import Runtime
@@ -266,9 +266,10 @@ def _command(ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge:
     changes = intents.to_hold(keys, widths) if hold else intents.to_release(keys, widths)
     if asked.request.id in ops.seen:
         changes, stimulus = [], _nothing_new(stimulus)
+    ops.runtime.supervisor.set_intents(changes)  # at once: what is asked right behind this is measured by it
 
     def act() -> None:
-        _act(ops, asked, keys, stimulus, judge, changes, wait=wait, timeout=timeout)
+        _act(ops, asked, keys, stimulus, judge, wait=wait, timeout=timeout)
 
     ops.runtime.journal_intents(changes, act)
 
@@ -279,11 +280,10 @@ def _nothing_new(stimulus: Stimulus) -> Stimulus:
 
 
 def _act(
-    ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge: waits.Judge, changes: list[Intent], *,
-    wait: bool, timeout: float | None,
+    ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge: waits.Judge, *, wait: bool,
+    timeout: float | None,
 ) -> None:  # fmt: skip
     supervisor = ops.runtime.supervisor
-    supervisor.set_intents(changes)
     before = {key: supervisor.procs[key] for key in keys if key in supervisor.procs}
     why = f"{_DONE[type(stimulus)]} by {asked.peer.who}"
     refused = supervisor.command(keys, stimulus, ops.runtime.now(), operator(asked), why)
@@ -369,9 +369,9 @@ def scale(ops: Ops, asked: Asked) -> None:
         raise Refused("the config no longer has it")
     wait, timeout = arg(asked, "wait", bool, default=True), seconds(asked)
     changes = [to_scale(name, width) for name in names]
+    supervisor.set_intents(changes)
 
     def act() -> None:
-        supervisor.set_intents(changes)
         before = {proc.key: proc for name in names for proc in supervisor.processes_of(name)}
         for name in names:
             supervisor.scale(name, ops.runtime.now(), operator(asked))
@@ -432,7 +432,7 @@ def shutdown(ops: Ops, asked: Asked) -> None:
     keys = list(ops.runtime.supervisor.procs)
     cause = operator(asked)
     if arg(asked, "keep_core", bool, default=False):
-        _act(ops, asked, keys, machine.Stop(), waits.stopped, [], wait=True, timeout=seconds(asked))
+        _act(ops, asked, keys, machine.Stop(), waits.stopped, wait=True, timeout=seconds(asked))
         return
     _wait(ops, asked, waits.in_state("down"), dict.fromkeys(keys, 0), [], seconds(asked))
     ops.shut_down(cause, f"asked by {asked.peer.who}")

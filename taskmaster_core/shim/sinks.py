@@ -292,7 +292,7 @@ class Sinks:
         self._open: dict[Sink, None] = {}  # least recently used first
 
     def attach(self, spec: dict[str, Any]) -> Sink:
-        """Return the sink of a path for one more stream; raise OSError when it is no file of ours and cannot be written.
+        """Return the sink of a path for one more stream; raise OSError when it is not ours and cannot be written.
 
         A managed file is opened by its first byte: most processes of a thousand say nothing for long, and making
         files is the dearest part of a start.
