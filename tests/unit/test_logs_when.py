@@ -20,8 +20,9 @@ def berlin(monkeypatch):
     time.tzset()
 
 
-def local(*fields: int) -> float:
-    return datetime(*fields).timestamp()  # noqa: DTZ001  (local time is the subject)
+def local(year: int, month: int, day: int, *clock: int) -> float:
+    hour, minute, second = (*clock, 0, 0, 0)[:3]
+    return datetime(year, month, day, hour, minute, second).timestamp()  # noqa: DTZ001  (local time is the subject)
 
 
 NOW = 1_795_400_000.5  # 2026-11-23 02:53:20 there
