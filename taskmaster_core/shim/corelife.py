@@ -103,6 +103,8 @@ class CoreLife:
 
     def _order(self, order: Report) -> None:
         self._heard = time.monotonic()
+        if order.get("t") == "beat" and self._link is not None and not self._aborted:
+            self._expect_beat()  # we are awake anyway: looking when the old time is over would wake us once more
         self.on_order(order)
 
     def say(self, report: Report) -> None:
