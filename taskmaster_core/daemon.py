@@ -66,7 +66,7 @@ class Core:
         self._beat()
         self._watch_config()
         if not self._started.first:
-            self._reload(Cause("core", text="the core was replaced"), by_save=True)
+            self._saved(Cause("core", text="the core was replaced"))
         gc.collect()
         gc.freeze()
         while runtime.exit_code is None:
@@ -233,11 +233,13 @@ class Core:
 
     def _config_changed(self) -> None:
         """Be told by the watching thread that the files changed and are stable."""
-        self.runtime.worker.submit(lambda: None, lambda *_: self._saved())
+        cause = Cause("reload", text="the config was saved")
+        self.runtime.worker.submit(lambda: None, lambda *_: self._saved(cause))
 
-    def _saved(self) -> None:
+    def _saved(self, cause: Cause) -> None:
+        """Look at files that may hold something new, unless they are to be looked at only when somebody asks."""
         if self.runtime.supervisor.config.settings.autoreload != "off":
-            self._reload(Cause("reload", text="the config was saved"), by_save=True)
+            self._reload(cause, by_save=True)
 
     def _config_missing(self, path: str) -> None:
         text = f"{path} is not there; the config in force stays"

@@ -85,11 +85,20 @@ class Reloader:
         if loaded.config is None:
             self._refuse(wish, loaded)
             return
-        held = self._held_back(wish, loaded)
+        if wish.by_save and loaded.texts == self.texts:
+            self._nothing_new(wish, loaded, loaded.config)
+            return
+        held = self._held_back(wish, loaded, loaded.config)
         if held:
             self._hold_back(wish, held)
             return
         self._consider(wish, loaded, loaded.config)
+
+    def _nothing_new(self, wish: Wish, loaded: Loaded, new: Config) -> None:
+        """Leave all as it is: what differs from the files was left out by hand, and a later core knows that too."""
+        plan = make_plan(self._runtime.supervisor.config, new)
+        self._accepted(loaded, frozenset(change.job for change in plan.changes if change.sign != "="))
+        self._end(wish, None, None)
 
     # What is not taken --------------------------------------------------------------------------------------------
 
@@ -110,18 +119,19 @@ class Reloader:
         error.detail = problems  # type: ignore[attr-defined]
         self._end(wish, None, error)
 
-    def _held_back(self, wish: Wish, loaded: Loaded) -> str:
+    def _held_back(self, wish: Wish, loaded: Loaded, new: Config) -> str:
         """Return why a save is not taken by itself although it is valid; "" if it is (RELIABILITY G10, C01, C02)."""
         if not wish.by_save:
             return ""
-        mode = self._runtime.supervisor.config.settings.autoreload
+        now = self._runtime.supervisor.config
         for path, text in loaded.texts.items():
             before = self.texts.get(path, b"")
             if before and config.shrunk(before, text) and self._removes(loaded):
                 return (
                     f"{path} is empty or cut short and would remove jobs: `taskmaster reload` applies it all the same"
                 )
-        return "autoreload is ask: `taskmaster reload` applies it" if mode == "ask" else ""
+        waits = now.settings.autoreload == "ask" and not make_plan(now, new).empty
+        return "autoreload is ask: `taskmaster reload` applies it" if waits else ""
 
     def _removes(self, loaded: Loaded) -> bool:
         names = {job.name for job in loaded.config.jobs} if loaded.config is not None else set()
@@ -145,7 +155,8 @@ class Reloader:
         shown = views.plan_view(plan, supervisor, supervisor.generation, excepted)
         shown.warnings = list(loaded.problems)
         chosen = leave_out(plan, lambda change: change.job in excepted)
-        if chosen.empty:
+        known = plan.empty or loaded.texts == self.texts
+        if chosen.empty and known:  # not known: a later core must know what was left out, so that is a generation
             self._accepted(loaded, excepted)
             self._end(wish, shown, None)
             return
