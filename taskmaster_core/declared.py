@@ -101,7 +101,7 @@ class Declared:
         if proc.goal is not Goal.GONE:
             return
         self._respecify(proc, spec, sinks=False)
-        self._all.apply(proc.key, machine.Readmit(goal))
+        self._all.apply(proc.key, machine.Readmit(goal), "is wanted again")
 
     def _admit(self, key: Key, spec: JobSpec, goal: Goal) -> None:
         self._all.put(key, self._new(key, spec, reason="is not wanted"))

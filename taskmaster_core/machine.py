@@ -585,7 +585,8 @@ def want_gone(proc: Proc, _: Remove, ctx: Ctx) -> Step:
 
 def readmit(proc: Proc, stimulus: Readmit, ctx: Ctx) -> Step:
     """Want it again: its job came back while it was on its way out."""
-    return Step(replace(proc, goal=stimulus.goal)) if proc.goal is Goal.GONE else Step(proc)
+    wanted = replace(proc, goal=stimulus.goal, reason=ctx.why or proc.reason)
+    return Step(wanted if proc.goal is Goal.GONE else proc)
 
 
 def send(proc: Proc, command: Send, ctx: Ctx) -> Step:

@@ -371,6 +371,7 @@ def test_a_removed_job_that_comes_back_while_it_stops_runs_again(yard: Daemon) -
     apply(yard, STEADY + stubborn)
     yard.wait(lambda: (view := yard.proc("stub:0")).state == "running" and view.pid != first)
     assert not alive(first)
+    assert yard.proc("stub:0").reason == "is wanted again"
 
 
 def test_a_renamed_job_is_one_that_goes_and_one_that_comes(yard: Daemon) -> None:
