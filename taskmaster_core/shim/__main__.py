@@ -23,6 +23,7 @@ _TOLD = [
     signal.SIGCHLD,
 ]
 # first thing: as process 1 of a container a signal that nobody waits for would be lost, elsewhere it would kill us
+kernel.unignore_reserved()
 signals_fd = kernel.open_signals(_TOLD)
 for _ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH):
     signal.signal(_ignored, signal.SIG_IGN)

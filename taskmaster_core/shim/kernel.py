@@ -31,6 +31,18 @@ def become_subreaper() -> None:
     _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 
 
+def unignore_reserved() -> None:
+    """Give the two signals that the C library keeps for itself their default action.
+
+    Its posix_spawn (make uses it) leaves them ignored, every job would inherit that, and sigaction refuses to touch
+    them: only the bare system call does. Where its number is not known it stays as it is, which harms nobody.
+    """
+    call = {"x86_64": 13, "aarch64": 134}.get(os.uname().machine)
+    default = (ctypes.c_ulong * 4)()  # struct kernel_sigaction, all zero: SIG_DFL, no flags, empty mask
+    for signum in (32, 33) if call is not None else ():
+        _libc.syscall(call, signum, ctypes.byref(default), None, 8)
+
+
 def open_signals(signums: Sequence[int]) -> int:
     """Block these signals and return a descriptor that tells them; unlike a handler it tells the sender too."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signums)

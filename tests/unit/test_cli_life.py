@@ -52,7 +52,7 @@ def instead(monkeypatch: pytest.MonkeyPatch, fake: FakeCore):
     fake.until(lambda: probe(fake.commands) is not None)
 
     def put(script: str) -> None:
-        monkeypatch.setattr(core, "command_line", lambda instance, config: ["/bin/sh", "-c", script])
+        monkeypatch.setattr(core, "command_line", lambda instance, config, idle: ["/bin/sh", "-c", script])
 
     return put
 
