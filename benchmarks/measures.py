@@ -45,7 +45,7 @@ class Sizes(NamedTuple):
 
 FULL = Sizes(100, 15, 60, 150, ((1, 2), (100, 4), (1000, 2)), 11, 60, 1000, 8, (1, 50))
 QUICK = Sizes(100, 12, 15, 30, ((1, 2), (100, 2)), 5, 30, 100, 3, (1, 50))
-BUDGET = 120.0
+BUDGET = 80.0
 """Seconds after which no more victims are taken, and a quarter of that for API calls: some peers take seconds each."""
 
 
