@@ -146,8 +146,9 @@ def start(argv: list[str], fd: int, environ: dict[str, str], say: Callable[[str]
         places = Places(hello["statedir"], hello["rundir"])
         return _follow(asked, link, hello, opening.reports, places, environ)
     loaded = config.load(asked.paths, environ, privileged=os.geteuid() == 0)
-    if loaded.problems:
-        say(config.render(loaded.problems, color=False))
+    problems = config.discreet(loaded.problems)
+    if problems:
+        say(config.render(problems, color=False))
     if loaded.config is None:
         raise CannotRun(ExitStatus.CONFIG, "taskmaster: the config is not valid; nothing was started")
     settings = loaded.config.settings
@@ -163,7 +164,7 @@ def start(argv: list[str], fd: int, environ: dict[str, str], say: Callable[[str]
         remedy = f"\n  {hello['help']}" if hello.get("help") else ""
         raise CannotRun(int(hello.get("code") or ExitStatus.REFUSED), f"taskmaster: {hello['message']}{remedy}")
     parts = _Parts(asked, link, hello, opening.reports, places, environ)
-    return parts.begin(loaded.config, dict(loaded.texts), loaded.problems)
+    return parts.begin(loaded.config, dict(loaded.texts), problems)
 
 
 def _follow(

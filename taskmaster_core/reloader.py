@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from taskmaster_core import config, views
 from taskmaster_core.config import Loaded
@@ -75,7 +76,8 @@ class Reloader:
         self._runtime.worker.submit(self._load, partial(self._loaded, wish))
 
     def _load(self) -> Loaded:
-        return config.load(self._paths, self._environ, privileged=os.geteuid() == 0)
+        loaded = config.load(self._paths, self._environ, privileged=os.geteuid() == 0)
+        return replace(loaded, problems=config.discreet(loaded.problems))
 
     def _loaded(self, wish: Wish, loaded: Loaded | None, failure: BaseException | None) -> None:
         if loaded is None:

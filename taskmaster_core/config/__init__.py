@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from taskmaster_core.config.files import parse as parse
     from taskmaster_core.config.files import shrunk as shrunk
     from taskmaster_core.config.fixes import fix as fix
+    from taskmaster_core.config.privacy import discreet as discreet
     from taskmaster_core.config.problems import Place as Place
     from taskmaster_core.config.problems import Problem as Problem
     from taskmaster_core.config.problems import render as render
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Loaded": "files", "load": "files", "parse": "files", "shrunk": "files",
+    "discreet": "privacy",
     "fix": "fixes",
     "Place": "problems", "Problem": "problems", "render": "problems", "summary": "problems",
     "to_github": "problems", "to_json": "problems",
