@@ -43,6 +43,7 @@ class Core:
         self.reloader.texts = self.reloader.seen = dict(started.texts)
         self.reloader.problems = list(started.problems)
         self.reloader.say = _say
+        self.reloader.on_read = self._watch_config
         self.reloader.on_applied = self._applied
         self.ops = Ops(started.runtime, self.reloader, started.generations)
         self.ops.shut_down = self.shut_down
@@ -218,7 +219,6 @@ class Core:
 
     def _reloaded(self) -> None:
         self.runtime.order({"t": "notify", "text": "READY=1"})
-        self._watch_config()
 
     def _applied(self) -> None:
         self._take_settings()

@@ -53,7 +53,9 @@ class Reloader:
         self.texts: dict[str, bytes] = {}
         """The files' bytes as last applied."""
         self.seen: dict[str, bytes] = {}
-        """The files' bytes as last read, whatever came of them."""
+        """The files' bytes as last read to be taken, whatever came of them."""
+        self.on_read: Callable[[], None] = lambda: None
+        """Called when the files were read to be taken, whatever will come of them."""
         self.on_applied: Callable[[], None] = lambda: None
         """Called when a config was taken, by whatever way."""
         self.say: Callable[[str], None] = lambda *_: None
@@ -81,9 +83,11 @@ class Reloader:
 
     def _loaded(self, wish: Wish, loaded: Loaded | None, failure: BaseException | None) -> None:
         if loaded is None:
-            self._end(wish, None, ConfigInvalid(f"the config could not be read: {failure!r}"))
+            self._fail(wish, f"the config could not be read: {failure!r}")
             return
-        self.seen = dict(loaded.texts)
+        if not wish.only_plan:
+            self.seen = dict(loaded.texts)
+            self.on_read()
         if loaded.config is None:
             self._refuse(wish, loaded)
             return
@@ -120,6 +124,14 @@ class Reloader:
         )
         error.detail = problems  # type: ignore[attr-defined]
         self._end(wish, None, error)
+
+    def _fail(self, wish: Wish, why: str) -> None:
+        """Say that reading itself went wrong, which is no fault of the files: an installation changed under us, say."""
+        if not wish.only_plan:
+            self.problems = [{"code": "E000", "severity": "error", "message": why}]
+            self._runtime.fact("config_error", wish.cause, problems=1, first=why, code="E000")
+            self.say(f"taskmaster: {why}\n")
+        self._end(wish, None, ConfigInvalid(why))
 
     def _held_back(self, wish: Wish, loaded: Loaded, new: Config) -> str:
         """Return why a save is not taken by itself although it is valid; "" if it is (RELIABILITY G10, C01, C02)."""

@@ -54,6 +54,7 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._wish = _Wish()
         self._texts: Mapping[str, bytes] = {}
+        self._wished = False
         self._now = _Wish()
         self._known: dict[str, str] = {}
         self._missed: set[str] = set()
@@ -67,11 +68,12 @@ class Watch:
     def set(self, paths: Sequence[str], debounce: float, texts: Mapping[str, bytes] | None = None) -> None:
         """Watch these files, or patterns of files, from now on; the first call arms before it returns.
 
-        `texts` are files as they were loaded: a save between that and this call is then noticed. Without them the
-        files count as known as they are now.
+        `texts` are files as they were last loaded, by whatever way: what differs from them is told, also if it was told
+        before they were loaded. Without them the files count as known as they are now.
         """
         self._texts = dict(texts or {})
         self._wish = _Wish(tuple(paths), debounce)
+        self._wished = True
         if self._thread is None:
             self._take_wish()
             self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -96,7 +98,7 @@ class Watch:
             if self._look():
                 self._settle()
             self._wait()
-            if self._wish != self._now:
+            if self._wished:
                 self._take_wish()
 
     def _wait(self) -> None:
@@ -128,13 +130,18 @@ class Watch:
         return before != self._stamps
 
     def _take_wish(self) -> None:
+        self._wished = False  # first: a wish that comes meanwhile is taken next
         wish, texts = self._wish, self._texts
         self._now = wish
         self._arm()
         seen = files.digests(wish.paths)
         loaded = {path: files.digest_of(texts[path]) for path in seen if path in texts}
-        self._known = {path: self._known.get(path) or loaded.get(path) or digest for path, digest in seen.items()}
+        self._known = {path: loaded.get(path) or self._assumed(path, digest) for path, digest in seen.items()}
         self._missed &= seen.keys()
+
+    def _assumed(self, path: str, digest: str) -> str:
+        """Return what counts as known of a file that was not loaded; one that is missing is news when it is back."""
+        return digest if digest == files.MISSING else self._known.get(path) or digest
 
     # Arming -------------------------------------------------------------------------------------------------------
 
@@ -174,7 +181,7 @@ class Watch:
         seen = files.digests(self._now.paths)
         while True:
             self._quiet()
-            if self._stopping.is_set() or self._wish != self._now:
+            if self._stopping.is_set() or self._wished:
                 return
             before, seen = seen, files.digests(self._now.paths)
             if seen == before:

@@ -307,6 +307,24 @@ def test_setting_the_same_files_again_loses_no_save(told: Told, config: Path) ->
     assert len(told.contents) == 1
 
 
+def test_what_was_told_is_told_again_if_something_else_was_loaded_since(told: Told, config: Path) -> None:
+    told.over(config)
+    config.write_text("broken")
+    told.last_is("broken")
+    told.over(config, texts={str(config): b"one"})
+    told.until(lambda: len(told.contents) == 2)
+
+
+def test_a_file_that_was_missing_when_it_was_to_be_loaded_is_told_when_it_is_back(told: Told, config: Path) -> None:
+    told.over(config)
+    config.unlink()
+    told.until(lambda: told.missing == [str(config)])
+    told.over(config, texts={"another": b""})
+    told.settled()
+    config.write_text("one")
+    told.last_is("one")
+
+
 def test_files_can_change_between_loads(told: Told, config: Path, tmp_path: Path) -> None:
     other = tmp_path / "conf.d" / "a.toml"
     other.parent.mkdir()
