@@ -190,6 +190,7 @@ def show_config(ops: Ops, asked: Asked) -> None:
 def events(ops: Ops, asked: Asked) -> None:
     """Answer with journalled events, oldest first."""
     number = arg(asked, "n", int)
+    ops.runtime.publisher.flush()  # an event of this turn has its number already: whoever saw that must find it here
     found = ops.runtime.journal.events(
         since_seq=arg(asked, "since", int),
         since_time=arg(asked, "since_time", (int, float)),

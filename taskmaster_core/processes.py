@@ -19,11 +19,19 @@ from taskmaster_core.spec import ALIVE, Goal, Key, State
 from taskmaster_core.wire import Cause
 
 _RESTING = frozenset({State.STOPPED, State.EXITED, State.FATAL})
+_COMING = frozenset({State.PENDING, State.STOPPING})
+_COMES_OF_A_START = frozenset({"started", "failed"})
 
 
 def unborn(proc: Proc) -> bool:
     """Tell whether a run was ordered of which the shim has not said yet what became of it: it holds a start slot."""
     return proc.pid is None and proc.started_at is None and proc.state in (State.STARTING, State.STOPPING)
+
+
+def comes_up(before: Proc, after: Proc) -> bool:
+    """Tell whether a step is the one that will bring up a run, at once or after what is there has ended."""
+    on_the_way = before.state in _COMING and before.goal is Goal.UP
+    return after.goal is Goal.UP and after.state in _COMING and not on_the_way
 
 
 def at_rest(proc: Proc) -> bool:
@@ -52,6 +60,7 @@ class Processes:
         self._deadlines: list[tuple[float, Key]] = []
         self._queue: deque[Key] = deque()
         self._unborn: set[Key] = set()
+        self._starts: dict[Key, Cause] = {}  # why each came up: the shim's report that it did knows no more than that
 
     def begin(self, now: float, cause: Cause) -> None:
         """Say when and why the following steps happen."""
@@ -62,9 +71,10 @@ class Processes:
         """Add effects."""
         self._effects += effects
 
-    def tell(self, type_: str, key: object, **data: Any) -> None:
-        """Add a fact."""
-        self._effects.append(Fact(type_, str(key), self.cause, data))
+    def tell(self, type_: str, key: Key, **data: Any) -> None:
+        """Add a fact; a start is told with what brought it about."""
+        cause = self._starts.get(key, self.cause) if type_ in _COMES_OF_A_START else self.cause
+        self._effects.append(Fact(type_, str(key), cause, data))
 
     def take(self) -> list[Outcomes]:
         """Hand over the effects collected since the last call, in order."""
@@ -90,11 +100,17 @@ class Processes:
         result = step(proc, stimulus, Ctx(self.now, why))
         if result.proc is not proc:
             self.put(key, result.proc)
+            if comes_up(proc, result.proc):
+                self._starts[key] = self._cause_after(proc)
         for effect in result.effects:
             self._collect(effect)
         if result.proc is not proc:
             self.waits.tell(key, self.procs.get(key))
         return result.refused
+
+    def _cause_after(self, proc: Proc) -> Cause:
+        """Return the cause of a start; of a retry it names the run that failed."""
+        return replace(self.cause, run=proc.run) if proc.state is State.BACKOFF and not self.cause.run else self.cause
 
     def put(self, key: Key, proc: Proc) -> None:
         """Set a process as it is to be from now on."""
@@ -123,6 +139,7 @@ class Processes:
         if run:
             self.past[key] = run
         self._unborn.discard(key)
+        self._starts.pop(key, None)
         self.changed.add(key)
         self.tell("removed", key)
         width = self._widths[key.job]

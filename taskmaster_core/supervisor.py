@@ -21,7 +21,6 @@ from taskmaster_core.wire import Cause, Done, Outcome
 
 __all__ = ["AllDown", "Answer", "Fact", "Outcomes", "Persist", "Retune", "Supervisor", "exit_status"]
 
-_BOOT = Cause("boot")
 STUCK = 1
 """The exit status of an ordered stop that had to leave behind what does not die of SIGKILL."""
 
@@ -164,18 +163,18 @@ class Supervisor:
 
         `idle`: nothing that is new starts by itself.
         """
-        self._all.begin(now, _BOOT)
+        self._all.begin(now, Cause("boot", generation=generation))
         self._all.past.update(past or {})
         self._declared.boot(config, generation, restored, idle=idle)
 
     def found(self, key: Key, report: machine.Found, now: float) -> None:
         """Take over a living run the shim told of; one that no job declares is stopped and forgotten."""
-        self._all.begin(now, _BOOT)
+        self._all.begin(now, Cause("boot", generation=self.generation))
         self._declared.found(key, report)
 
     def booted(self, now: float) -> None:
         """Start or settle everything of which the shim had no run."""
-        self._all.begin(now, _BOOT)
+        self._all.begin(now, Cause("boot", generation=self.generation))
         self._declared.booted()
 
     # The end ------------------------------------------------------------------------------------------------------
