@@ -102,6 +102,19 @@ class House:
         """Return the children we did not start: orphans that the kernel gave to us."""
         return [pid for pid in tree.children(os.getpid()) if pid not in self.pids]
 
+    def nobody(self, members: Callable[[], list[tree.Member]]) -> bool:
+        """Tell whether it is to be believed that a tree has no members.
+
+        A link of a chain may fork and die while we look: so nobody may have come, gone or died meanwhile.
+        """
+        before = self.strangers()
+        if members():
+            return False
+        dead = [pid for pid in before if (seen := tree.look(pid)) is None or seen.dead]
+        for pid in dead:
+            _reap(pid)
+        return not dead and self.strangers() == before
+
     def child_ended(self) -> None:
         """Reap strangers soon; leaders have their own descriptors and are reaped by their runs."""
         if not self._reaping:
@@ -111,7 +124,11 @@ class House:
     def _reap_strangers(self) -> None:
         self._reaping = False
         for pid in self.strangers():
-            try:
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-            except ChildProcessError:
-                pass  # not a child any more
+            _reap(pid)
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        pass  # not a child any more

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0  # seconds after SIGKILL until a process counts as unkillable
 _REPEAT = 60.0  # seconds between two words that it still is
+_SOON = 0.005  # seconds until a look that could not be believed is repeated
 _NAMED = 50  # processes named in one report at most
 _NO_CONT = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT})
 
@@ -230,7 +231,10 @@ class Run:
         self._watch.off()
         members = self.members()
         if not members:
-            self._finish()
+            if self.leaf is not None or self.house.nobody(self.members):
+                self._finish()
+            else:
+                self.house.loop.after(_SOON, self._look_again)
         elif self._spares():
             self._linger(members)
         elif self._killing or not any(each.pgrp == self.pid for each in members):
@@ -240,6 +244,10 @@ class Run:
                 self._patience = self.house.loop.after(_PATIENCE, self._lose_patience)
         else:
             self._watch.on([each for each in members if each.pgrp == self.pid], self.look)
+
+    def _look_again(self) -> None:
+        if not self.finished:
+            self.look()
 
     def _spares(self) -> bool:
         if self._killing:
