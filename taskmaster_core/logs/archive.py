@@ -43,7 +43,11 @@ def compress_part(path: str) -> str:
     finally:
         os.close(source)
     _sync_directory(os.path.dirname(path) or ".")
-    os.unlink(path)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:  # `keep` dropped the part, and would never look for its archive again
+        _remove(target)
+        raise
     return target
 
 

@@ -39,7 +39,7 @@ JOBS = [
     job("group", cmd("forker.py"), stopdelay='"500ms"'),
     job("escaped", cmd("daemoniser.py"), stopdelay='"1s"'),
     job("escaped bare", cmd("daemoniser.py", "bare"), stopdelay='"1s"'),
-    job("mole", cmd("mole.py", 30), stopdelay='"300ms"'),
+    job("mole", cmd("mole.py", 30), stopdelay='"300ms"', autostart="false"),
 ]  # fmt: skip
 
 
@@ -153,6 +153,7 @@ def test_L22_also_what_cleared_its_marks(it: Daemon) -> None:
 
 
 def test_L23_a_mole_leaves_nothing(it: Daemon) -> None:
+    it.request("start", "mole")
     spoken(it, "mole:0")
     stop(it, "mole")
     assert marked(it, "mole") == []

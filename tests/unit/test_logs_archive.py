@@ -80,6 +80,20 @@ def test_a_failure_leaves_the_part_alone(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == [PART]
 
 
+def test_a_part_dropped_while_it_is_compressed_leaves_no_archive(tmp_path, monkeypatch):
+    (tmp_path / PART).write_bytes(b"whole")
+    dress = archive._dress_like
+
+    def drop(source, out):
+        dress(source, out)
+        os.unlink(tmp_path / PART)  # the shim's `keep` does it, and would never look for the archive again
+
+    monkeypatch.setattr(archive, "_dress_like", drop)
+    with pytest.raises(FileNotFoundError):
+        compress_part(str(tmp_path / PART))
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_link_of_somebody_else_is_not_compressed(tmp_path):
     os.mkdir(tmp_path / "dir.20261123T013536.000001")
     with pytest.raises(OSError, match="regular"):
