@@ -60,7 +60,7 @@ class LogOps:
     def rotated(self, path: str, part: str) -> None:
         """Compress a part and drop those that are too old, beside the loop."""
         keep = self._logspec(path)
-        if keep is not None:
+        if keep is not None and (keep.compress or keep.maxage is not None):  # else a flood wakes the worker for nothing
             self._runtime.worker.submit(partial(_tidy, path, part, keep), self._tidied)
 
     def _tidied(self, _: object, failure: BaseException | None) -> None:
