@@ -57,8 +57,8 @@ ROWS: dict[str, Row] = {
     "output.50": Row("output of 50 processes to rotated files", "MB/s", 1.2, more=True, times=True),
     "output.cpu.1": Row("  CPU per GiB, 1", "s", 1),
     "output.cpu.50": Row("  CPU per GiB, 50", "s", 1),
-    "output.core.1": Row("  the core's part, % of one CPU, 1", "%", 0.5),
-    "output.core.50": Row("  the core's part, % of one CPU, 50", "%", 0.5),
+    "output.core.1": Row("  the core's part of one CPU, 1", "%", 0.5),
+    "output.core.50": Row("  the core's part of one CPU, 50", "%", 0.5),
     "output.grown.1": Row("  memory grown meanwhile, 1", "MiB", 1),
     "output.grown.50": Row("  memory grown meanwhile, 50", "MiB", 1),
     "memory.shim.1": Row("memory (PSS) of the shim, 1 process", "MiB", 12),
@@ -126,10 +126,10 @@ def _target(row: Row) -> str:
     return f"{sign} {row.target:g}x supervisor" if row.times else f"{sign} {_number(row.target)} {row.unit}".strip()
 
 
-def lines(results: Results) -> list[list[str]]:
-    """Return the table's cells, the heads first."""
+def lines(results: Results, *, everything: bool) -> list[list[str]]:
+    """Return the table's cells, the heads first; `everything`: rows of other sizes, too."""
     table = [["what", "taskmaster", "target", "", *(cell for peer in PEERS for cell in (peer, "ratio"))]]
-    extra = sorted(row for row in results if row not in ROWS)
+    extra = sorted(row for row in results if row not in ROWS and everything)
     for name in [*(row for row in ROWS if row in results), *extra]:
         row, found = ROWS.get(name, Row(name, "")), results[name]
         peers = [cell for peer in PEERS for cell in (_cell(row, found.get(peer)), ratio(row, found, peer))]
@@ -137,9 +137,9 @@ def lines(results: Results) -> list[list[str]]:
     return table
 
 
-def render(results: Results) -> str:
+def render(results: Results, *, everything: bool = False) -> str:
     """Return the table as Markdown, which reads as well on a terminal."""
-    table = lines(results)
+    table = lines(results, everything=everything)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
             for row in table]  # fmt: skip

@@ -83,7 +83,7 @@ def main(words: Sequence[str]) -> int:
         problems, status = ["interrupted"], 130
     finally:
         clean()
-    print(report.render(results))
+    print(report.render(results, everything=asked.quick))
     print(f"\n{began}; * = others used more than {report.NOISY:.0%} of the processors")
     print("\n".join(f"not measured: {each}" for each in problems))
     if asked.json:
