@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 JOBS   ?= auto
 BIN    := $(VENV)/bin
+MADE   := $(VENV)/.made
 RUN    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
@@ -20,15 +21,17 @@ export PYTHONDONTWRITEBYTECODE =
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-$(VENV)/bin/python:
+# a stamp, not the interpreter: a set-up that was interrupted is begun anew
+$(MADE):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Taskmaster needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
 
-$(RUN): pyproject.toml | $(VENV)/bin/python
+$(RUN): pyproject.toml | $(MADE)
 	$(BIN)/python -m pip install --quiet -e .
 	@touch $@
 
-$(DEV): pyproject.toml | $(VENV)/bin/python
+$(DEV): pyproject.toml | $(MADE)
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $@ $(RUN)
 
