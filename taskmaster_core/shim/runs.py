@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0  # seconds after SIGKILL until a process counts as unkillable
 _REPEAT = 60.0  # seconds between two words that it still is
 _SOON = 0.005  # seconds until a look that could not be believed is repeated
+_DOUBTS = 20  # so many in a row are believed: what disturbs them are the orphans of another job, not a chain of ours
 _NAMED = 50  # processes named in one report at most
 _NO_CONT = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT})
 
@@ -42,9 +43,11 @@ class Watch:
         self._loop = loop
         self._fd = -1
         self._timer: Timer | None = None
+        self.doubts = 0  # looks in a row that saw nobody and were not believed
 
     def on(self, members: list[tree.Member], action: Callable[[], None]) -> None:
         """Wait for any of them, then act; without a descriptor to wait with, look again soon."""
+        self.doubts = 0
         for each in members:
             try:
                 self._fd = os.pidfd_open(each.pid)
@@ -55,6 +58,11 @@ class Watch:
             self._loop.watch(self._fd, lambda _: action())
             return
         self._timer = self._loop.after(0.02, action)
+
+    def again(self, action: Callable[[], None]) -> None:
+        """Act soon: what was seen is not to be believed yet."""
+        self.doubts += 1
+        self._timer = self._loop.after(_SOON, action)
 
     def off(self) -> None:
         """Wait no longer."""
@@ -231,10 +239,10 @@ class Run:
         self._watch.off()
         members = self.members()
         if not members:
-            if self.leaf is not None or self.house.nobody(self.members):
+            if self.leaf is not None or self._watch.doubts >= _DOUBTS or self.house.nobody(self.members):
                 self._finish()
             else:
-                self.house.loop.after(_SOON, self._look_again)
+                self._watch.again(self.look)
         elif self._spares():
             self._linger(members)
         elif self._killing or not any(each.pgrp == self.pid for each in members):
@@ -244,10 +252,6 @@ class Run:
                 self._patience = self.house.loop.after(_PATIENCE, self._lose_patience)
         else:
             self._watch.on([each for each in members if each.pgrp == self.pid], self.look)
-
-    def _look_again(self) -> None:
-        if not self.finished:
-            self.look()
 
     def _spares(self) -> bool:
         if self._killing:

@@ -159,6 +159,17 @@ def test_L23_a_mole_leaves_nothing(it: Daemon) -> None:
     assert marked(it, "mole") == []
 
 
+def test_L23_moles_of_one_job_do_not_hold_up_the_stops_of_another(daemon: Start) -> None:
+    moles = job("mole", cmd("mole.py", 30), numprocess="4", stopdelay='"300ms"')
+    it = daemon(moles + job("other", words("sleep", "1000"), numprocess="6"), args=("--no-cgroup",))
+    for index in range(4):
+        spoken(it, f"mole:{index}")
+    began = time.monotonic()
+    for index in range(6):
+        it.request("stop", f"other:{index}")
+    assert time.monotonic() - began < 4, "0.2 s each, with room for a loaded machine"
+
+
 def test_killgroup_false_stops_the_leader_and_names_what_it_leaves(daemon: Start) -> None:
     it = daemon(job("alone", cmd("forker.py"), killgroup="false"))
     child = int(spoken(it, "alone:0")[0])
