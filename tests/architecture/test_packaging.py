@@ -101,5 +101,5 @@ def test_a_target_does_its_set_up_first(target: str) -> None:
     plan = subprocess.run(
         ["make", "-n", "VENV=.venv-that-is-not-there", target], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout
-    assert "-m venv .venv-that-is-not-there" in plan
+    assert "-m venv --clear .venv-that-is-not-there" in plan
     assert plan.index("-m venv") < plan.index("pip install")
