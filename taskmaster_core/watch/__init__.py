@@ -141,7 +141,7 @@ class Watch:
 
     def _assumed(self, path: str, digest: str) -> str:
         """Return what counts as known of a file that was not loaded; one that is missing is news when it is back."""
-        return digest if digest == files.MISSING else self._known.get(path) or digest
+        return digest if digest == files.MISSING else self._known.get(path, digest)
 
     # Arming -------------------------------------------------------------------------------------------------------
 

@@ -17,12 +17,13 @@ ANY = "*"
 
 _MODIFY, _CLOSE_WRITE, _MOVED, _CREATE, _DELETE = 0x2, 0x8, 0xC0, 0x100, 0x200
 _DELETE_SELF, _MOVE_SELF = 0x400, 0x800
-_ONLYDIR, _MASK_ADD = 0x0100_0000, 0x2000_0000
+_ONLYDIR, _MASK_ADD, _ISDIR = 0x0100_0000, 0x2000_0000, 0x4000_0000
 _OVERFLOWED = -1  # the "watch" of the event that says events were lost
 _SELF = _DELETE_SELF | _MOVE_SELF
 _IN_DIRECTORY = _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _SELF | _ONLYDIR
 # Not MODIFY: a log file that grows beside the config must not wake us; the config itself has a watch of its own.
-_PASSED = _SELF | _ONLYDIR
+_PASSED = _SELF | _DELETE | _ONLYDIR
+# DELETE: a directory that a job still has as its own tells nothing of its removal; the one above it does.
 _FILE = _MODIFY | _CLOSE_WRITE | _SELF
 _HEAD = struct.Struct("iIII")
 _FLEETING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -83,17 +84,23 @@ class Bell:
     def _matters(self, data: bytes) -> bool:
         at = 0
         while at < len(data):
-            number, _, _, length = _HEAD.unpack_from(data, at)
+            number, mask, _, length = _HEAD.unpack_from(data, at)
             name = os.fsdecode(data[at + _HEAD.size : at + _HEAD.size + length].rstrip(b"\0"))
             at += _HEAD.size + length
             wanted = self._names.get(number)
-            if number == _OVERFLOWED or (wanted is not None and (not name or name in wanted or ANY in wanted)):
+            if number == _OVERFLOWED or (wanted is not None and _is_meant(name, mask, wanted)):
                 return True
         return False
 
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self.fd)
+
+
+def _is_meant(name: str, mask: int, wanted: AbstractSet[str]) -> bool:
+    """Tell whether an event in a directory matters: something of this name, or any directory taken off the way."""
+    gone = not wanted and mask & _DELETE and mask & _ISDIR
+    return not name or name in wanted or ANY in wanted or bool(gone)
 
 
 def is_remote(path: str) -> bool:

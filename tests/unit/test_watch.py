@@ -325,6 +325,25 @@ def test_a_file_that_was_missing_when_it_was_to_be_loaded_is_told_when_it_is_bac
     told.last_is("one")
 
 
+def test_C05_a_directory_that_somebody_still_is_in_is_watched_again(told: Told, tmp_path: Path) -> None:
+    place = tmp_path / "etc"
+    place.mkdir()
+    (place / "t.toml").write_text("one")
+    told.over(place / "t.toml")
+    held = os.open(place, os.O_RDONLY)  # as a job whose working directory it is
+    try:
+        (place / "t.toml").unlink()
+        told.until(lambda: told.missing != [])
+        told.settled()
+        place.rmdir()
+        told.settled()
+        place.mkdir()
+        (place / "t.toml").write_text("two")
+        told.last_is("two")
+    finally:
+        os.close(held)
+
+
 def test_files_can_change_between_loads(told: Told, config: Path, tmp_path: Path) -> None:
     other = tmp_path / "conf.d" / "a.toml"
     other.parent.mkdir()
