@@ -20,7 +20,7 @@ from taskmaster_core import __version__, config, memos, paths, shimlink
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.eventlog import EventLog
 from taskmaster_core.generations import Generations
-from taskmaster_core.journal import Journal
+from taskmaster_core.journal import EventRow, Journal
 from taskmaster_core.orders import Setting
 from taskmaster_core.paths import Places
 from taskmaster_core.plan import make_plan
@@ -233,6 +233,8 @@ class _Parts:
         timers = Timers()
         boot = uuid4().hex[:12]
         publisher = Publisher(boot, begun.last_seq, journal, eventlog, timers)
+        lost = memos.read_rows(self._hello.get("memos") or {}, begun.last_seq)
+        publisher.recover(EventRow(*row) for row in lost)
         facts = Facts(
             boot, self._asked.instance, time.time(), self._hello["shim_pid"], self._asked.paths,
             Setting(self._places, self._asked.instance, self._base_env()),

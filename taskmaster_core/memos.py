@@ -7,7 +7,8 @@ core that follows, so counts, backoffs, ends and wishes outlive the core even wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +19,9 @@ from taskmaster_core.spec import ALIVE, Config, Exit, Goal, JobSpec, Key, State,
 
 CORE = ""
 """The key of the core's own memo; no process has it."""
+
+ROWS = ":"
+"""What the keys of events begin with that are on their way to the journal; the newest one's number follows."""
 
 
 class CoreMemo(Struct, omit_defaults=True):
@@ -79,6 +83,23 @@ def write(proc: Proc) -> str:
         return json.dumps(msgspec.to_builtins(memo))
 
 
+def write_rows(rows: Sequence[Sequence[object]]) -> str:
+    """Return the memo of events that are on their way to the journal."""
+    return _encoder.encode(rows).decode()
+
+
+def read_rows(texts: Mapping[str, object], written: int) -> list[list[Any]]:
+    """Return the events that never reached the journal, which ends at number `written`: the core before died."""
+    rows: list[list[Any]] = []
+    for name, text in texts.items():
+        if name.startswith(ROWS) and isinstance(text, str):
+            try:
+                rows += msgspec.json.decode(text, type=list[list[Any]])
+            except msgspec.MsgspecError:  # of another version
+                continue
+    return sorted(row for row in rows if row and isinstance(row[0], int) and row[0] > written)
+
+
 def write_past(run: int) -> str | None:
     """Return the memo of a process that is gone, None if it never ran."""
     return _encoder.encode(Past(run)).decode() if run else None
@@ -129,7 +150,7 @@ def restore(texts: Mapping[str, object], config: Config, runs: Mapping[str, int]
     specs = {job.name: job for job in config.jobs}
     restored: dict[Key, Proc] = {}
     for name, text in texts.items():
-        if name == CORE:
+        if name == CORE or name.startswith(ROWS):
             continue
         key = parse_key(name)
         proc = read(text, key, specs.get(key.job))

@@ -7,7 +7,7 @@ the conflated states and the heart-beat. The runtime calls it at the end of each
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from taskmaster_core import views, wire
 from taskmaster_core.eventlog import EventLog
@@ -31,6 +31,8 @@ class Publisher:
         self.boot = boot
         self.seq = seq
         """The number of the newest event."""
+        self.journalled = seq
+        """The number of the newest event whose row is written."""
         self.server: Server | None = None
         self._journal = journal
         self._eventlog = eventlog
@@ -51,6 +53,18 @@ class Publisher:
         self._eventlog.write(wall, fact.type, fact.key, fact.cause, fact.data)
         self._unpublished.append(event)
 
+    def recover(self, rows: Iterable[EventRow]) -> None:
+        """Take over events that the core before had numbered and told the shim, but not the journal."""
+        for row in rows:
+            self.seq = row.seq
+            self._rows.append(row)
+            self._unpublished.append(row.to_event())
+
+    @property
+    def fresh(self) -> Sequence[EventRow]:
+        """Return the events that the next `flush` hands to the journal."""
+        return self._rows
+
     def flush(self) -> None:
         """Hand this turn's events to the journal."""
         if self._rows:
@@ -59,6 +73,7 @@ class Publisher:
 
     def written(self, upto: int) -> None:
         """Publish every event whose row is in the journal (or, with the journal in trouble, in its memory)."""
+        self.journalled = max(self.journalled, upto)
         while self._unpublished and self._unpublished[0].seq <= upto:
             event = self._unpublished.popleft()
             if self.server is not None and self.server.wanted(f"event.{event.type}"):

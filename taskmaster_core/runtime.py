@@ -7,6 +7,7 @@ what is wanted comes from the supervisor, how it is said to the shim from `order
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +28,10 @@ from taskmaster_core.wire import Cause
 from taskmaster_core.workers import Worker
 
 Order = dict[str, Any]
+
+
+_MANY = 20
+"""So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
 
 
 class Facts(Struct):
@@ -67,6 +72,8 @@ class Runtime:
         self._own_memo: Order = {}
         self._barriers: dict[int, Callable[[], None]] = {}
         self._token = 0
+        self._after: list[Callable[[], None]] = []
+        self._kept: deque[int] = deque()
         self._files: dict[Key, dict[str, Order]] = {}
 
     # Time ---------------------------------------------------------------------------------------------------------
@@ -93,10 +100,14 @@ class Runtime:
             for effect in effects:
                 self._carry_out(effect)
         self._remember()
+        self._keep_rows()
         if self._orders:
             frame, self._orders = self._orders, []
             self.link.send(frame)
         self.publisher.flush()
+        after, self._after = self._after, []
+        for call in after:
+            self.journal.barrier(self._remember_call(call), full=True)
 
     def _carry_out(self, effect: Outcomes) -> None:
         match effect:
@@ -144,6 +155,18 @@ class Runtime:
             self._own_memo = own
             self._orders.append(own)
 
+    def _keep_rows(self) -> None:
+        """Give the shim this turn's events, in the frame that acknowledges what they tell of.
+
+        The journal gets them right after, but from its own thread: a core that dies in between would take them along.
+        """
+        rows = self.publisher.fresh
+        if rows:
+            self._kept.append(rows[-1].seq)
+            self._orders.append({"t": "memo", "key": f"{memos.ROWS}{rows[-1].seq}", "memo": memos.write_rows(rows)})
+        while self._kept and self._kept[0] <= self.publisher.journalled and (self._orders or len(self._kept) > _MANY):
+            self._orders.append({"t": "memo", "key": f"{memos.ROWS}{self._kept.popleft()}", "memo": None})
+
     def acknowledge(self, number: int) -> None:
         """Tell the shim, in the frame that carries what came of it, that reports up to `number` are dealt with."""
         self.acked = max(self.acked, number)
@@ -161,9 +184,8 @@ class Runtime:
     # Journal ------------------------------------------------------------------------------------------------------
 
     def after_commit(self, call: Callable[[], None]) -> None:
-        """Call once everything journalled so far is on disk for good; at once if the journal is in trouble."""
-        self.publisher.flush()
-        self.journal.barrier(self._remember_call(call), full=True)
+        """Call once everything of this turn is on disk for good; soon if the journal is in trouble."""
+        self._after.append(call)
 
     def journal_intents(self, changes: Iterable[Intent], then: Callable[[], None] | None) -> None:
         """Write changes of intents for good, then go on (RELIABILITY G8: durable before its effect)."""

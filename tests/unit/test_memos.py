@@ -136,3 +136,20 @@ def test_core_s_own_memo_comes_back_as_it_was(generation: int, acked: int, endin
 @pytest.mark.parametrize("text", [None, 7, "", "{", '{"generation":1}'])
 def test_core_s_own_memo_that_is_not_understood_is_none(text: object) -> None:
     assert memos.read_core(text) is None
+
+
+def test_events_that_never_reached_the_journal_come_back_in_order() -> None:
+    texts = {
+        memos.CORE: memos.write_core(1, 1),
+        f"{memos.ROWS}7": memos.write_rows([(6, "boot", 1.5, "exited"), (7, "boot", 1.6, "started")]),
+        f"{memos.ROWS}5": memos.write_rows([(4, "boot", 1.0, "stopped"), (5, "boot", 1.1, "started")]),
+    }
+    assert [row[0] for row in memos.read_rows(texts, 4)] == [5, 6, 7]
+    assert memos.read_rows(texts, 7) == []
+
+
+def test_memos_of_events_are_no_processes_and_what_is_not_understood_is_passed_over() -> None:
+    texts = {f"{memos.ROWS}7": memos.write_rows([(7, "boot")]), f"{memos.ROWS}8": "{", f"{memos.ROWS}9": "[[],[null]]"}
+    assert [row[0] for row in memos.read_rows(texts, 0)] == [7]
+    assert memos.restore(texts, Config(), {}) == {}
+    assert memos.past_runs(texts) == {}
