@@ -103,7 +103,7 @@ class _Lines:
 
     def _counts(self) -> str:
         client = self.client()
-        if client is None:
+        if client is None or not os.path.exists(client.commands):  # it ended in good order and took its socket away
             return "no core"
         try:
             jobs = client.call("status", timeout=1.0)["jobs"]
