@@ -64,6 +64,8 @@ class Core:
         self._bind()
         runtime.order({"t": "ready"}, {"t": "notify", "text": "READY=1\nSTATUS=running"}, runtime.core_memo())
         runtime.fact("core_ready", Cause("boot"), pid=os.getpid())
+        runtime.settle()  # first the shim: whoever was answered may send it a signal, of which it tells a ready core
+        self._pump()
         self._beat()
         self._watch_config()
         if not self._started.first:
@@ -84,7 +86,6 @@ class Core:
         self.runtime.publisher.server = server
         for fd in server.fds:
             self._poll.register(fd, select.EPOLLIN)
-        self._pump()
 
     # The loop -----------------------------------------------------------------------------------------------------
 

@@ -112,6 +112,11 @@ class CoreLife:
         if self._link is not None:
             self._link.say(report)
 
+    def listen(self) -> None:
+        """Take in what the core has sent already: that it is ready may be among it."""
+        if self._link is not None:
+            self._link.drain()
+
     def greet(self, hello: Report) -> None:
         """Answer `open`."""
         if self._link is not None:

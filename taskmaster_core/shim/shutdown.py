@@ -72,6 +72,7 @@ class Shutdown:
 
     def _ask(self, cause: str, sender: int, *, fast: bool) -> None:
         self.asked = True
+        self.core.listen()
         self.core.wanted = False  # should it die meanwhile we finish alone
         self.core.say({"t": "shutdown", "cause": cause, "pid": sender or None, "fast": fast})
         if fast:

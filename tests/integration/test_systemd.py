@@ -207,6 +207,14 @@ def test_the_time_for_an_ordered_stop_can_be_bounded(daemon: Start) -> None:
     assert ended(d, 10.0) == 0
 
 
+def test_a_TERM_as_soon_as_it_answers_finds_a_core_that_is_ready(daemon_for: Start) -> None:
+    d = daemon_for('[taskmaster]\nshutdown = "100ms"\n' + job("stub", cmd("stubborn.py"), stopdelay="50"))
+    d.start(wait=False)
+    d.wait(lambda: d.ping() or d.process is None or d.process.poll() is not None)
+    d.terminate()
+    assert ended(d, 20.0) == 0
+
+
 def test_USR1_binds_the_sockets_again_that_somebody_removed(daemon: Start) -> None:
     d = daemon(STEADY)
     core = d.core_pid
