@@ -27,11 +27,11 @@ $(MADE):
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(RUN): pyproject.toml | $(MADE)
+$(RUN): pyproject.toml $(MADE)
 	$(BIN)/python -m pip install --quiet -e .
 	@touch $@
 
-$(DEV): pyproject.toml | $(MADE)
+$(DEV): pyproject.toml $(MADE)
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $@ $(RUN)
 
