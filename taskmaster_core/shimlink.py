@@ -18,6 +18,9 @@ from taskmaster_core.spec import Exit, Key, parse_key
 
 Document = dict[str, Any]
 
+_READ = 1 << 16
+"""Bytes read at once; more would be mapped and unmapped for each of the short frames of every day."""
+
 
 class LinkClosed(Exception):
     """Tell that the shim closed the wire: it is dead, or it has another core."""
@@ -63,7 +66,7 @@ class ShimLink:
         reports: list[Document] = []
         while True:
             try:
-                data = self._socket.recv(1 << 18)
+                data = self._socket.recv(_READ)
             except BlockingIOError:
                 return reports
             except OSError as error:
@@ -77,7 +80,7 @@ class ShimLink:
                     reports += frame
             except BadFrame as error:
                 raise LinkClosed(f"the wire to the shim is torn: {error}") from error
-            if len(data) < 1 << 18:
+            if len(data) < _READ:
                 return reports
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Report = dict[str, Any]
 
-_READ = 1 << 18
+_READ = 1 << 16  # more would be mapped and unmapped for each of the short frames of every day
 _BATCH = 500  # reports in one frame
 _LOOSE = 10_000  # reports without a number that may wait
 _PENDING = 1 << 18  # bytes waiting in our buffer before more is encoded: a core that does not read costs no memory

@@ -79,6 +79,7 @@ class Setup:
     __slots__ = (
         "err",
         "heritage",
+        "inside",
         "leaf",
         "lock",
         "null",
@@ -98,6 +99,7 @@ class Setup:
         self.spared = spared
         self.out = self.err = self.lock = self.status = -1
         self.leaf: str | None = None
+        self.inside = False  # born in its control group
         self.record = ""
         self.what = ""
         self.stage = "session"
@@ -135,7 +137,7 @@ def _session(setup: Setup) -> None:
 
 
 def _cgroup(setup: Setup) -> None:
-    if setup.leaf is not None:
+    if setup.leaf is not None and not setup.inside:
         setup.what = setup.leaf
         cgroups.enter(setup.leaf)
 
