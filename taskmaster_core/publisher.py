@@ -39,6 +39,7 @@ class Publisher:
         self._timers = timers
         self._rows: list[EventRow] = []
         self._unpublished: deque[Event] = deque()
+        self._unlogged: list[Event] = []
         self._changed: set[Key] = set()
         self._states_at: Timer | None = None
         self._last_states = 0.0
@@ -50,8 +51,8 @@ class Publisher:
         event = Event(self.seq, self.boot, wall, fact.type, fact.key, fact.cause, fact.data)
         cause, data = wire.encode(event.cause).decode(), wire.encode(event.data).decode()
         self._rows.append(EventRow(self.seq, self.boot, wall, fact.type, fact.key, cause, data, fact.cause.request))
-        self._eventlog.write(wall, fact.type, fact.key, fact.cause, fact.data)
         self._unpublished.append(event)
+        self._unlogged.append(event)
 
     def recover(self, rows: Iterable[EventRow]) -> None:
         """Take over events that the core before had numbered and told the shim, but not the journal."""
@@ -66,10 +67,16 @@ class Publisher:
         return self._rows
 
     def flush(self) -> None:
-        """Hand this turn's events to the journal."""
+        """Hand this turn's events to the journal and to the log; called once the shim has its orders.
+
+        Both wake a thread that competes for the interpreter: an order must not wait for that.
+        """
         if self._rows:
             self._journal.append(self._rows)
             self._rows = []
+        for event in self._unlogged:
+            self._eventlog.write(event.at, event.type, event.key, event.cause, event.data)
+        self._unlogged.clear()
 
     def written(self, upto: int) -> None:
         """Publish every event whose row is in the journal (or, with the journal in trouble, in its memory)."""
