@@ -51,6 +51,7 @@ class Core:
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
         self._more = False
+        self._backlog = False
         self._beat_every = _beat_every(started.environ)
 
     # Beginning ----------------------------------------------------------------------------------------------------
@@ -144,7 +145,9 @@ class Core:
 
     def _watch_backlog(self) -> None:
         link = self.runtime.link
-        self._poll.modify(link.fileno(), select.EPOLLIN | (select.EPOLLOUT if link.backlog else 0))
+        if link.backlog is not self._backlog:
+            self._backlog = link.backlog
+            self._poll.modify(link.fileno(), select.EPOLLIN | (select.EPOLLOUT if link.backlog else 0))
 
     # The shim -----------------------------------------------------------------------------------------------------
 

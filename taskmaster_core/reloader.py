@@ -113,7 +113,7 @@ class Reloader:
         problems: list[object] = list(loaded.problems)
         if not wish.only_plan:
             self.problems = problems
-            first = loaded.problems[0]
+            first = next(each for each in loaded.problems if each.severity == "error")
             where = f"{first.file}:{first.line}:{first.column}"
             self._runtime.fact(
                 "config_error", wish.cause, problems=len(problems), first=f"{where}: {first.message}", code=first.code

@@ -268,7 +268,7 @@ def test_G12_a_flood_delays_neither_control_nor_other_output_and_costs_no_memory
     it.wait(lambda: len(list(Path(it.places.log_path("flood", 0, "out")).parent.glob("0.out.*"))), what="it floods")
     before, began = int(status_field(it.shim_pid, "VmRSS").split()[0]), time.monotonic()
     trips = []
-    while time.monotonic() - began < 3:
+    while time.monotonic() - began < 10:
         asked = time.monotonic()
         it.request("status")
         trips.append(time.monotonic() - asked)
