@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0  # seconds after SIGKILL until a process counts as unkillable
 _REPEAT = 60.0  # seconds between two words that it still is
 _SOON = 0.005  # seconds until a look that could not be believed is repeated
-_DOUBTS = 20  # so many in a row are believed: what disturbs them are the orphans of another job, not a chain of ours
+_QUIET = 6  # so many quiet looks in a row are wanted where one was not: /proc may leave out who is just being moved
+_DOUBTS = 200  # so many in a row are believed: what disturbs them are the orphans of another job, not a chain of ours
 _NAMED = 50  # processes named in one report at most
 _NO_CONT = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT})
 
@@ -43,11 +44,14 @@ class Watch:
         self._loop = loop
         self._fd = -1
         self._timer: Timer | None = None
-        self.doubts = 0  # looks in a row that saw nobody and were not believed
+        self._doubts = 0  # looks in a row that saw nobody and could not be believed
+        self._quiet = 0  # looks in a row that could
+        self._suspect = False  # somebody outlived the leader: it may be a chain of forks that runs away
 
     def on(self, members: list[tree.Member], action: Callable[[], None]) -> None:
         """Wait for any of them, then act; without a descriptor to wait with, look again soon."""
-        self.doubts = 0
+        self._doubts = self._quiet = 0
+        self._suspect = True
         for each in members:
             try:
                 self._fd = os.pidfd_open(each.pid)
@@ -61,8 +65,13 @@ class Watch:
 
     def again(self, action: Callable[[], None]) -> None:
         """Act soon: what was seen is not to be believed yet."""
-        self.doubts += 1
         self._timer = self._loop.after(_SOON, action)
+
+    def believes(self, *, quiet: bool) -> bool:
+        """Tell whether nobody is left, after a look that saw nobody; `quiet`: nor did anybody come or go meanwhile."""
+        self._quiet, self._doubts = (self._quiet + 1, 0) if quiet else (0, self._doubts + 1)
+        wanted, bearable = (_QUIET, _DOUBTS) if self._suspect else (1, _DOUBTS // 10)
+        return self._quiet >= wanted or self._doubts >= bearable
 
     def off(self) -> None:
         """Wait no longer."""
@@ -239,7 +248,7 @@ class Run:
         self._watch.off()
         members = self.members()
         if not members:
-            if self.leaf is not None or self._watch.doubts >= _DOUBTS or self.house.nobody(self.members):
+            if self.leaf is not None or self._watch.believes(quiet=self.house.nobody(self.members)):
                 self._finish()
             else:
                 self._watch.again(self.look)

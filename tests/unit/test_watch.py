@@ -404,16 +404,20 @@ def _switches(thread: threading.Thread) -> list[str]:
     return [line for line in status.splitlines() if "ctxt_switches" in line]
 
 
+def _woken(thread: threading.Thread) -> int:
+    return sum(int(line.split()[1]) for line in _switches(thread))
+
+
 def test_idle_it_sleeps_also_beside_a_growing_log(told: Told, config: Path) -> None:
     with (config.parent / "app.log").open("w") as log:
         told.over(config)
         told.settled()
-        before = _switches(told.thread())
+        before = _woken(told.thread())
         for _ in range(100):
             log.write("line\n")
             log.flush()
             time.sleep(0.01)
-        assert _switches(told.thread()) == before
+        assert _woken(told.thread()) - before < 10  # of a hundred lines; a loaded machine adds its own
 
 
 def test_it_sleeps_again_after_a_save(told: Told, config: Path) -> None:
@@ -423,9 +427,9 @@ def test_it_sleeps_again_after_a_save(told: Told, config: Path) -> None:
     told.last_is("two")
     told.settled()
     told.until(lambda: set(os.listdir("/proc/self/task")) <= threads)  # watchfiles' own lives for a burst only
-    before = _switches(told.thread())
+    before = _woken(told.thread())
     time.sleep(0.5)
-    assert _switches(told.thread()) == before
+    assert _woken(told.thread()) - before < 5  # a poll of its queue would be ten
 
 
 def test_closing_leaves_no_descriptor_and_no_thread(config: Path) -> None:
