@@ -57,8 +57,10 @@ pure: $(DEV)
 	$(BIN)/coverage run -m pytest -q -p no:cacheprovider $(PURE)
 	$(BIN)/coverage report
 
+# Real processes on a machine that others use too: what failed in the crowd is named and gets one more try, alone.
 suite: $(DEV)
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m 'not slow' --durations=15 $(PURE:%=--ignore=%)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m 'not slow' --durations=15 $(PURE:%=--ignore=%) || \
+	{ echo 'failed beside others, once more alone:'; $(BIN)/python -m pytest -q -m 'not slow' --lf --lfnf none $(PURE:%=--ignore=%); }
 
 test-all: $(DEV) lint types contracts pure ## as test, with the slow ones and ten times as many random walks
 	TASKMASTER_HYPOTHESIS=deep $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --timeout 600 --durations=15
