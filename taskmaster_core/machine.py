@@ -296,15 +296,15 @@ def begin_if_wanted(proc: Proc, stimulus: Reconfigured, ctx: Ctx) -> Step:
 def _queue(proc: Proc, ctx: Ctx, reason: str) -> Step:
     """Go to pending; but first clear away what the last run left behind, so that there are never two copies."""
     if proc.lingering and proc.spec.killgroup:
-        clearing = _clearing(proc, ctx)
+        clearing = _clearing(proc, ctx, reason)
         return Step(clearing, (_emit("stopping", clearing, lingering=proc.lingering), _kill(clearing)))
     return Step(_into(proc, State.PENDING, ctx, reason or "waits for a start slot", lingering=0))
 
 
-def _clearing(proc: Proc, ctx: Ctx) -> Proc:
+def _clearing(proc: Proc, ctx: Ctx, reason: str = "") -> Proc:
     """Return the process while what outlived its leader is being ended."""
     return _into(
-        proc, State.STOPPING, ctx, "ending what its last run left behind", step=_KILLED_STEP,
+        proc, State.STOPPING, ctx, reason or "ending what its last run left behind", step=_KILLED_STEP,
         deadline=ctx.now + UNKILLABLE_AFTER,
     )  # fmt: skip
 

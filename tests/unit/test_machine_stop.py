@@ -311,3 +311,8 @@ def test_L32_exit_at_the_border_of_stopdelay_is_one_transition_whichever_comes_f
     first_deadline = run_of(stopping, m.Deadline(), m.Exited(RUN, CLEAN), now=NOW + 10)
     assert first_exit[-1] == m.Step(first_exit[0].proc)
     assert [first_exit[-1].proc.state, first_deadline[-1].proc.state] == [State.STOPPED, State.STOPPED]
+
+
+def test_a_restart_that_clears_first_keeps_the_reason_of_the_restart() -> None:
+    found = m.step(proc(State.RUNNING), m.Exited(RUN, FAILED, lingering=1), ctx())
+    assert found.proc.reason.startswith("restarted after")
