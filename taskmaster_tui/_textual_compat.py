@@ -1,0 +1,108 @@
+"""The only module that knows private parts of Textual: how a frame reaches the terminal, and what waits for it.
+
+It does not decide when to paint (`governor.Governor` does); outside the versions it was written for, and wherever there is
+no real terminal (tests, browser), it does nothing and Textual is as it was. The app inherits from `Governed` before `App`.
+"""
+
+from __future__ import annotations
+
+import os
+from queue import Queue
+from typing import TYPE_CHECKING, Any
+
+import textual
+from textual import events
+from textual.app import App
+
+from taskmaster_tui.governor import Governor
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.screen import Screen
+
+LOWEST, BEYOND = (8, 2, 8), (9, 0, 0)  # read and tried; another major version may have moved what is used here
+ROW = 2  # where the cursor is asked for: in row 1 an answer could be the key F3 with shift, alt or ctrl (CSI 1;2R)
+FIRST_COLUMN = 2
+FULL = 24  # of the writer's 30 places: one more frame (up to three writes) still fits, then `put` would stop the loop
+RETRY = 0.1  # seconds until a frame that was left away is tried again
+F3_MODIFIERS = {2: "shift", 3: "alt", 4: "alt+shift", 5: "ctrl", 6: "ctrl+shift", 7: "alt+ctrl", 8: "alt+ctrl+shift"}
+
+
+def known(version: str = textual.__version__) -> bool:
+    """Say whether this version of Textual is one whose private parts are known."""
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    return LOWEST <= numbers < BEYOND
+
+
+def question(number: int) -> str:
+    """Return the bytes that ask the terminal where its cursor is, at a place that tells the number of the question."""
+    # DECSC, CUP, DSR, DECRC: the cursor is back where Textual left it
+    return f"\x1b7\x1b[{ROW};{FIRST_COLUMN + number}H\x1b[6n\x1b8"
+
+
+def answer(event: events.CursorPosition) -> int | None:
+    """Return the number of the question that a cursor report answers, None if it answers none of ours."""
+    return event.x + 1 - FIRST_COLUMN if event.y + 1 == ROW else None
+
+
+def pressed(event: events.CursorPosition) -> str | None:
+    """Return the key that Textual took for a cursor report: F3 with modifiers is CSI 1;2R to CSI 1;8R."""
+    modifiers = F3_MODIFIERS.get(event.x + 1) if event.y == 0 else None
+    return f"{modifiers}+f3" if modifiers else None
+
+
+class Governed(App[Any]):
+    """An app whose live frames are acknowledged by the terminal, and whose loop a stuck terminal cannot stop."""
+
+    governor: Governor
+    _frame_owed = False
+
+    def _real_terminal(self) -> bool:
+        driver = self._driver
+        if driver is None or self.is_headless or driver.is_web or driver.is_inline:
+            return False
+        # the answer comes in where the keys come in
+        return bool(getattr(driver, "input_tty", False)) and os.environ.get("TERM") != "dumb"
+
+    def _writer_queue(self) -> Queue[str | None] | None:
+        queue = getattr(getattr(self._driver, "_writer_thread", None), "_queue", None)
+        return queue if isinstance(queue, Queue) else None
+
+    def _waiting_writes(self) -> int:
+        queue = self._writer_queue()
+        return queue.qsize() if queue is not None else 0
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if renderable is None or self._batch_count or not known() or not self._real_terminal():
+            super()._display(screen, renderable)
+            return
+        if not self.governor.asking:
+            self.governor.asking = True
+            self.governor.queued = self._waiting_writes
+        if self._waiting_writes() > FULL:
+            self._owe_a_frame()
+            return
+        super()._display(screen, renderable)
+        number = self.governor.question()
+        if number is not None and self._driver is not None:
+            self._driver.write(question(number))
+            self._driver.flush()
+
+    def _owe_a_frame(self) -> None:
+        """Leave this frame away and paint the whole screen when the terminal takes bytes again."""
+        if not self._frame_owed:
+            self._frame_owed = True
+            self.set_timer(RETRY, self._pay_a_frame)
+
+    def _pay_a_frame(self) -> None:
+        self._frame_owed = False
+        self.screen.refresh()
+
+    async def on_cursor_position(self, event: events.CursorPosition) -> None:
+        """Take the terminal's answer, or give back the key that was mistaken for one."""
+        event.stop()
+        number = answer(event)
+        if number is not None:
+            self.governor.answered(number)
+        elif (key := pressed(event)) is not None:
+            self.post_message(events.Key(key, None))
