@@ -23,7 +23,7 @@ class Action(NamedTuple):
     cli: str = ""
     """The command that does the same: `{sel}` is the selection. Empty only for what is about the screen itself."""
     needs: str = ""
-    """Words of what must be given: `rows` (something is under the cursor), `live` (a core answers), `write`."""
+    """Words of what must be given, fields of `Context`."""
     bar: int = 0
     """Rank in the key bar, 1 first; 0: not shown there."""
     group: str = "Look"
@@ -52,6 +52,8 @@ GLOBAL = (
         "config.reload", "Reload", "plan a reload of the config, then apply it", "ctrl+r", "taskmaster reload",
         "live", group=_ANY,
     ),
+    Action("core.retry", "Try again", "try to connect again now", "R", "taskmaster status", "lost", 1, _ANY),
+    Action("core.start", "Start core", "start the core with its config and all jobs that start with it", "S", "taskmaster up -d", "nocore write", 2, _ANY),
     Action("app.next_pane", "Next pane", "put the focus on the next pane", "tab", group=_MOVE),
     Action("app.previous_pane", "Previous pane", "put the focus on the pane before", "shift+tab", group=_MOVE),
     Action("app.zoom", "Zoom", "this pane alone, and back", "z", group=_ANY),
@@ -118,7 +120,7 @@ JOBS = (
     Action("jobs.narrower", "Narrower list", "give the details more room", "ctrl+left"),
     Action("jobs.add", "New job", "add a job: a form, checked, saved to the file", "A,n", "taskmaster add NAME -- CMD", "write", 12, _ACT),
     Action("jobs.edit_file", "Edit file", "edit the whole config file", "E", "taskmaster edit", "write", group=_ACT),
-    Action("jobs.demo", "Demo", "load the demo: a dozen harmless jobs", "D", "taskmaster -f config/demo.toml --instance demo up", "", group=_GO),
+    Action("jobs.demo", "Demo", "load the demo: a dozen harmless jobs", "D", "taskmaster -f config/demo.toml --instance demo up", "empty", 13, _GO),
 )  # fmt: skip
 
 LOG = (
@@ -178,7 +180,7 @@ CONFIG = (
     Action("config.leave_out", "Leave out", "leave this job as it is, or take it in again", "space", "taskmaster reload --except {job}", "rows", 2, _ACT),
     Action("config.diff", "Diff", "all changed lines of the files", "d", "taskmaster reload --plan", bar=3),
     Action("config.edit", "Edit", "edit the file in your editor, at this job or problem", "e", "taskmaster edit {job}", "write", 4, _ACT),
-    Action("config.rollback", "Roll back", "write back and apply the generation under the cursor", "R", "taskmaster rollback N", "live write", 5, _ACT),
+    Action("config.rollback", "Roll back", "write back and apply the generation under the cursor", "B", "taskmaster rollback N", "live write", 5, _ACT),
     Action("config.on_save", "On save", "what saving the file does: apply, ask, off", "o", "taskmaster config set autoreload=ask", "live write", 6, _ACT),
     Action("config.plan", "Plan", "make the plan again", "p", "taskmaster reload --plan", "live", 7),
     Action("config.next_part", "Next part", "plan, problems, generations, file", "right_square_bracket", bar=8),
@@ -206,17 +208,29 @@ class Context(NamedTuple):
     """Tell what is given at the moment, so that what cannot be done is not offered."""
 
     rows: bool = False
+    """Something is under the cursor."""
     live: bool = False
+    """A core answers."""
     write: bool = True
     """False for `--read-only`."""
+    lost: bool = False
+    """No core answers."""
+    nocore: bool = False
+    """No core runs here, so one may be started."""
+    empty: bool = False
+    """There are no jobs."""
+
+
+_HIDES = frozenset({"write", "lost", "nocore", "empty"})
+"""What is not needed in most sessions is not even shown there; the rest is shown dimmed when it is not given."""
 
 
 def available(action: Action, context: Context) -> bool | None:
-    """Return True (can be done), None (shown dimmed: not at the moment) or False (hidden: never in this session)."""
-    needs = action.needs.split()
-    if "write" in needs and not context.write:
+    """Return True (can be done), None (shown dimmed: not at the moment) or False (hidden)."""
+    missing = [need for need in action.needs.split() if not getattr(context, need)]
+    if _HIDES.intersection(missing):
         return False
-    return True if all(getattr(context, need) for need in needs) else None
+    return None if missing else True
 
 
 def command_line(action: Action, selection: str, job: str) -> str:
