@@ -13,7 +13,7 @@ from typing import Any
 from taskmaster_core import wire
 from taskmaster_core.logs.archive import compress_part
 from taskmaster_core.logs.parts import Listing, expire
-from taskmaster_core.logs.query import Page, Query, Source, page
+from taskmaster_core.logs.query import Page, Query, Source, around, as_place, back, page
 from taskmaster_core.ops import Ops, arg
 from taskmaster_core.runtime import Runtime
 from taskmaster_core.server import Asked
@@ -105,30 +105,38 @@ def logs(ops: Ops, asked: Asked) -> None:
         until=arg(asked, "until", (int, float)),
         pattern=arg(asked, "pattern", str),
         ignorecase=arg(asked, "ignorecase", bool, default=False),
+        most=arg(asked, "most", int),
         follow=arg(asked, "follow", bool, default=False),
+        partial=arg(asked, "partial", bool, default=False),
     )
+    place = arg(asked, "around", dict)
     if not query.sources:
-        _send(ops, asked, Page((), cursor or {}, more=False))
+        _send(ops, asked, Page((), cursor or {}, more=False, begin=cursor or {}, end=cursor or {}, start=True))
         return
     # here and not in a thread: a hopeless expression holds the interpreter, and only the main thread can be interrupted
-    _send(ops, asked, page(query, cursor, max_bytes=limit))
+    if place is not None:
+        _send(ops, asked, around(query, as_place(place), max_bytes=limit))
+    elif arg(asked, "back", bool, default=False):
+        _send(ops, asked, back(query, cursor, max_bytes=limit))
+    else:
+        _send(ops, asked, page(query, cursor, max_bytes=limit))
 
 
 def _sources(ops: Ops, asked: Asked, wanted: Sequence[str]) -> tuple[Source, ...]:
     found: list[Source] = []
     for key in ops.keys(asked, acting=False):
-        for stream, sink in ops.runtime.files_of(key).items():
+        for stream, file in ops.runtime.sources_of(key).items():
             if stream in wanted:
-                managed = sink["index"] == f"{sink['path']}.idx"
-                found.append(Source(sink["path"], sink["index"], None if managed else str(key), str(key), stream))
+                found.append(Source(file["path"], file["index"], file["tag"], str(key), stream))
     return tuple(found)
 
 
 def _send(ops: Ops, asked: Asked, found: Page) -> None:
-    lines = [[e.at, e.tag, e.stream, e.offset, e.cut, len(e.data), e.note] for e in found.lines]
+    lines = [[e.at, e.tag, e.stream, e.offset, e.cut, len(e.data), e.note, e.cont] for e in found.lines]
     said: Mapping[str, Any] = {
         "lines": lines, "cursor": found.cursor, "more": found.more, "held": found.held, "problems": found.problems,
-        "matches": len(lines),
+        "matches": len(lines), "begin": found.begin, "end": found.end, "before": found.before, "total": found.total,
+        "start": found.start,
     }  # fmt: skip
     raw = b"".join(each.data for each in found.lines)
     if ops.runtime.server is not None:

@@ -152,13 +152,14 @@ def show(ops: Ops, asked: Asked) -> None:
     names = list(dict.fromkeys([*(key.job for key in keys), *_jobs_named(ops, asked)]))
     jobs = []
     for job in views.job_views(runtime.supervisor, names, runtime.now(), runtime.wall_offset()):
-        paths = {key: {name: sink["path"] for name, sink in runtime.files_of(key).items()} for key in keys}
+        files = {str(key): runtime.sources_of(key) for key in keys if key.job == job.name}
         spec = runtime.supervisor.job(job.name)
         env = sorted(spec.baseenv | spec.fileenv | spec.env) if spec is not None else []
         jobs.append(
             {
                 "job": job, "env": env, "intents": runtime.supervisor.intents.about(job.name),
-                "paths": {str(key): found for key, found in paths.items() if key.job == job.name},
+                "paths": {key: {name: file["path"] for name, file in its.items()} for key, its in files.items()},
+                "files": files,
             }
         )  # fmt: skip
     runtime.reply(asked, {"jobs": jobs}, keep=False)

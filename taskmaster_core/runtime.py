@@ -241,3 +241,14 @@ class Runtime:
             return {}
         at = time.time() if proc.started_at is None else proc.started_at + self.wall_offset()
         return orders.files_of(proc.spec, key, max(proc.run, 1), self.facts.setting, int(at))
+
+    def sources_of(self, key: Key) -> dict[str, dict[str, Any]]:
+        """Return where a reader finds the output of a process: per stream path, index, and tag if others share it."""
+        return {
+            stream: {
+                "path": sink["path"],
+                "index": sink["index"],
+                "tag": None if sink["index"] == f"{sink['path']}.idx" else str(key),
+            }
+            for stream, sink in self.files_of(key).items()
+        }

@@ -12,6 +12,7 @@ import stat
 import struct
 import zlib
 from bisect import bisect_right
+from collections import OrderedDict
 from typing import BinaryIO
 
 from taskmaster_core.logs.files import PlainFile, Readable, open_regular
@@ -129,6 +130,35 @@ def _hop(file: PlainFile) -> list[tuple[int, int, int]] | None:
 def _plausible(length: int, inside: int) -> bool:
     """Tell whether we could have written such a member; the file may be a job's, and a bomb."""
     return _HEAD.size < length <= 2 * MEMBER and inside <= MEMBER
+
+
+_sizes: OrderedDict[tuple[str, int], int] = OrderedDict()
+"""Bytes of output in each part that was asked about; a part never changes."""
+
+_REMEMBERED = 65_536
+
+
+def part_size(path: str, ino: int) -> int:
+    """Return the bytes of output in a rotated part, 0 if it cannot be read. Cheap: it is looked at once."""
+    size = _sizes.get((path, ino))
+    if size is None:
+        try:
+            size = _unpacked_size(path) if path.endswith(".gz") else os.stat(path).st_size
+        except OSError:
+            return 0
+        _sizes[path, ino] = size
+        if len(_sizes) > _REMEMBERED:
+            _sizes.popitem(last=False)
+    return size
+
+
+def _unpacked_size(path: str) -> int:
+    with PlainFile.open(path) as file:
+        members = _hop(file)
+        if members is not None:
+            return members[-1][0]
+        tail = file.read(max(0, file.size - 4), 4)  # of another program: what its last member says is near enough
+        return int.from_bytes(tail, "little")
 
 
 class _Archive:

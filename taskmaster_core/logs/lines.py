@@ -110,7 +110,7 @@ def annotate(found: Sequence[bytes], origin: Origin, sift: Sift) -> list[tuple[f
     unknown = sift.label("")
     lines: list[tuple[float, LogLine]] = []
     continues = origin.continues
-    times = _Times(origin)
+    times = Times(origin.records, origin.fallback)
     offset = origin.offset
     for data in found:
         here, was_continued = offset, continues
@@ -136,12 +136,12 @@ def _name(tags: Sequence[str], number: int) -> str:
     return tags[number] if number < len(tags) else ""
 
 
-class _Times:
+class Times:
     """Walk the records beside the lines."""
 
-    def __init__(self, origin: Origin) -> None:
-        self._records = origin.records
-        self._fallback = origin.fallback
+    def __init__(self, records: Sequence[Record], fallback: float) -> None:
+        self._records = records
+        self._fallback = fallback
         self._number = 0
 
     def of(self, offset: int) -> tuple[float, Record | None]:

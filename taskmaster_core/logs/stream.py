@@ -12,16 +12,20 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
 
-from taskmaster_core.logs.archive import open_archive
+from taskmaster_core.logs.archive import open_archive, part_size
 from taskmaster_core.logs.files import PlainFile, Readable, resolve
 from taskmaster_core.logs.index import Index
-from taskmaster_core.logs.lines import Label, LogLine, Origin, Sift, annotate, pieces, ready
+from taskmaster_core.logs.lines import Label, LogLine, Origin, Sift, Times, annotate, pieces, ready
 from taskmaster_core.logs.parts import File, Listing, order
 
 T = TypeVar("T")
 
 BLOCK = 256 * 1024
+REST = 0.3
+"""Seconds without growth after which an unfinished line counts as one: a prompt, not a line caught half written."""
 _BACK = 64 * 1024
+_BACK_FAR = 1024 * 1024
+"""So far back the start of a line is looked for; of a longer one the pieces begin elsewhere than going forward."""
 _MARK = 64
 _TRIES = 6
 _SETTLE = 1.0
@@ -51,6 +55,10 @@ class Ask(NamedTuple):
     """Read up to there (backwards: down to there)."""
     partial: bool = True
     """An unfinished last line counts as a line."""
+    rest: float = 0.0
+    """With `partial`: not before the file has not grown for so many seconds."""
+    window: int = _BACK
+    """Bytes to look at in one step backwards."""
     settle: bool = False
     """Leave bytes alone that the shim has not indexed yet, if they are fresh: their tag would be unknown."""
 
@@ -139,6 +147,22 @@ class _Open:
         covered = self.index.covered() if self.index else 0
         return covered if covered < self.data.size else None
 
+    def time_of(self, offset: int) -> tuple[float, float]:
+        """Return what orders the line at `offset`, and the time it tells (0 if it has none)."""
+        records = self.index.around(offset, offset + 1) if self.index else ()
+        order_of, record = Times(records, self.mtime).of(offset)
+        return order_of, record.at if record else 0.0
+
+    def line_from(self, offset: int) -> int:
+        """Return the offset of the first line that begins there or later."""
+        while 0 < offset < self.data.size:
+            data = self.data.read(offset - 1, _BACK)
+            newline = data.find(b"\n")
+            if newline >= 0:
+                return offset + newline
+            offset += max(1, len(data) - 1)
+        return offset
+
     def origin(self, block: _Block, start: int, end: int) -> Origin:
         """Return what is known of where and when the bytes of this range arrived."""
         continues = start > 0 and block.data[start - block.base - 1 : start - block.base] != b"\n"
@@ -205,6 +229,21 @@ class Stream:
         """Return the place of the first byte that arrived at `when` or later, as well as the indexes know."""
         return self._retry(lambda lenient: self._at_time(when, lenient=lenient), self.start())
 
+    def line_after(self, when: float) -> Cursor:
+        """Return the place of the first line that began at `when` or later, as well as the indexes know."""
+        return self._retry(lambda lenient: self._at_time(when, lenient=lenient, whole=True), self.start())
+
+    def line_at(self, at: float, offset: int) -> tuple[float, Cursor] | None:
+        """Return what orders the line that told this time and offset, and its place; None if it is gone."""
+        return self._retry(lambda lenient: self._line_at(at, offset, lenient=lenient), None)
+
+    def extent(self, cursor: Cursor | None) -> tuple[int, int]:
+        """Return how many bytes of output are before the cursor, and how many there are."""
+        files, number = self._find(cursor or Cursor())
+        sizes = [part_size(file.path, file.ino) if file.suffix else file.size for file in files]
+        inside = min(cursor.offset, sizes[number]) if cursor else 0
+        return sum(sizes[:number]) + inside, sum(sizes)
+
     def _retry(self, attempt: Callable[[bool], T], otherwise: T) -> T:
         """Do it again while files are renamed under our hands; the last time a missing index is accepted."""
         for number in range(_TRIES):
@@ -269,6 +308,10 @@ class Stream:
             try:
                 if file.ino:
                     with _Open(file, lenient=lenient) as opened:
+                        if offset is not None and (_is_gone(file, cursor) or not opened.fits(cursor)):
+                            if not lenient:
+                                raise _Stale
+                            return _gone_before(file, cursor, opened.mtime, ask)
                         end = min(opened.data.size, opened.data.size if offset is None else offset)
                         if end > low:
                             return _backward(opened, low, end, ask)._replace(problem=problem)
@@ -294,7 +337,19 @@ class Stream:
         except OSError:
             return Cursor(file.after, 0, file.ino)  # whoever reads there is told what is wrong with it
 
-    def _at_time(self, when: float, *, lenient: bool) -> Cursor:
+    def _line_at(self, at: float, offset: int, *, lenient: bool) -> tuple[float, Cursor] | None:
+        for file in reversed(self.files()):
+            try:
+                with _Open(file, lenient=lenient) as opened:
+                    if offset < opened.data.size:
+                        order_of, told = opened.time_of(offset)
+                        if told == at:
+                            return order_of, opened.cursor(offset)
+            except OSError:
+                continue
+        return None
+
+    def _at_time(self, when: float, *, lenient: bool, whole: bool = False) -> Cursor:
         for file in self.files():
             if not file.ino:
                 break
@@ -302,7 +357,8 @@ class Stream:
                 with _Open(file, lenient=lenient) as opened:
                     offset = opened.at_time(when)
                     if offset is not None:
-                        return opened.cursor(min(offset, opened.data.size))
+                        offset = min(offset, opened.data.size)
+                        return opened.cursor(opened.line_from(offset) if whole else offset)
             except OSError:
                 continue  # a damaged part holds nothing that could be read
         return self._end(lenient=lenient)
@@ -323,6 +379,12 @@ def _begin_again(file: File, cursor: Cursor, mtime: float, ask: Ask) -> Batch:
     label = ask.sift.label("") or Label("", "out")
     line = LogLine(None, *label, 0, b"", after=file.after, note=_what_happened(file, cursor))
     return Batch([(mtime, line)], place, more=True, cursor=lambda _: place)
+
+
+def _gone_before(file: File, cursor: Cursor, mtime: float, ask: Ask) -> Batch:
+    """Tell that the bytes before the cursor are gone; go on before the file that took their place."""
+    begun = _begin_again(file, cursor, mtime, ask)
+    return begun._replace(more=file.after != "")
 
 
 def _what_happened(file: File, cursor: Cursor) -> str:
@@ -355,17 +417,26 @@ def _forward(opened: _Open, offset: int, end: int, ask: Ask, *, last: bool) -> B
     block = opened.read(offset, stop)
     data = block.data[offset - block.base :]
     reached = stop == settled
-    used = ready(data, final=reached and (ask.partial or not last))
+    resting = not ask.rest or not last or time.time() - opened.mtime >= ask.rest
+    used = ready(data, final=reached and (not last or (ask.partial and resting)))
+    held = held or (ask.partial and not resting and reached and used < len(data))
     lines = _sifted(opened, block, offset, offset + used, ask.sift)
     return Batch(lines, block.cursor(offset + used), not (reached and last), block.cursor, held)
 
 
 def _backward(opened: _Open, low: int, end: int, ask: Ask) -> Batch:
-    start = max(low, end - _BACK)
-    block = opened.read(start, end)
-    if start > low:  # begin with a whole line, unless there is only a part of a giant one
+    for window in (ask.window, _BACK_FAR):
+        start = max(low, end - window)
+        block = opened.read(start, end)
+        if start == low:
+            break
         newline = block.data.find(b"\n", start - block.base, end - block.base - 1)
-        start = newline + 1 + block.base if newline >= 0 else start
+        if newline >= 0:  # begin with a whole line
+            start = newline + 1 + block.base
+            break
+    else:  # there is only a part of a giant one; begin with a whole character
+        inside = start - block.base
+        start += next((i for i in range(4) if block.data[inside + i] & 0xC0 != 0x80), 0)
     lines = _sifted(opened, block, start, end, ask.sift)
     return Batch(lines, block.cursor(start), start > 0 or opened.file.after != "", block.cursor)
 
