@@ -38,7 +38,7 @@ Two rules carry everything.
 | `running` | alive, and has been for `successdelay` |
 | `backoff` | wanted, and waits for the next try |
 | `stopping` | on its way down; the goal says where it goes from there |
-| `exited` | ended by itself, and the restart policy leaves it so |
+| `exited` | ended by itself, and the restart policy or a hold leaves it so |
 | `fatal` | given up after too many unsuccessful runs in a row |
 | `unknown` | the shim has not been heard of it yet |
 

@@ -90,7 +90,7 @@ class Declared:
                 self._all.apply(key, machine.Remove(), f"only {width} are wanted")
         for index in range(width):
             key = Key(spec.name, index)
-            up = any_up and not self._intents.held_down(key)
+            up = any_up and not self._intents.kept_down(key)
             goal = Goal.UP if up else self._intents.goal(spec, key)
             if key in present:
                 self._readmit(present[key], spec, goal)
@@ -100,7 +100,7 @@ class Declared:
     def _readmit(self, proc: Proc, spec: JobSpec, goal: Goal) -> None:
         if proc.goal is not Goal.GONE:
             return
-        self._respecify(proc, spec, sinks=False)
+        self._respecify(replace(proc, held=self._intents.held(proc.key)), spec, sinks=False)
         self._all.apply(proc.key, machine.Readmit(goal), "is wanted again")
 
     def _admit(self, key: Key, spec: JobSpec, goal: Goal) -> None:
@@ -112,7 +112,8 @@ class Declared:
     def _new(self, key: Key, spec: JobSpec, **facts: Any) -> Proc:
         """Return a process that is not there yet; of an earlier one of its name it only continues the run numbers."""
         run = self._all.past.pop(key, 0)
-        return Proc(key, spec, self.generation, since=self._all.now, run=run, **facts)
+        held = self._intents.held(key)
+        return Proc(key, spec, self.generation, since=self._all.now, run=run, held=held, **facts)
 
     # Coming back --------------------------------------------------------------------------------------------------
 
@@ -135,8 +136,11 @@ class Declared:
             self._all.put(key, self._new(key, spec, goal=goal, state=State.UNKNOWN))
             return
         self._readmit(known, spec, goal)
-        if known.goal is Goal.UP and self._intents.held_down(key):  # the core before died between wish and effect
+        if known.goal is Goal.UP and self._intents.kept_down(key):  # the core before died between wish and effect
             self._all.apply(key, machine.Stop(), "was stopped by hand")
+        held = self._intents.held(key)
+        if held is not known.held:
+            self._all.apply(key, machine.Hold() if held else machine.Release(), "as was asked by hand")
 
     def found(self, key: Key, report: machine.Found) -> None:
         """Take over a living run the shim told of; one that no job declares is stopped and forgotten."""

@@ -19,12 +19,44 @@ from msgspec.structs import replace
 
 from taskmaster_core.ends import backoff_delay, describe, expected, told_of
 from taskmaster_core.spec import Exit, Goal, JobSpec, Key, Restart, State
+from taskmaster_core.stimuli import (
+    Deadline,
+    Exited,
+    Found,
+    GateOpened,
+    Hold,
+    Kill,
+    LinkLost,
+    NotFound,
+    Readmit,
+    Reconfigured,
+    Relaunch,
+    Release,
+    Remove,
+    Reset,
+    Send,
+    Spawned,
+    SpawnFailed,
+    Start,
+    Stimulus,
+    Stop,
+    Unkillable,
+)  # fmt: skip
+
+__all__ = [
+    "HEALTHY_AFTER", "TABLE", "UNKILLABLE_AFTER", "Ctx", "Deadline", "Effect", "Emit", "Exited", "Forget", "Found",
+    "GateOpened", "Hold", "Kill", "KillTree", "LinkLost", "NotFound", "Proc", "Readmit", "Reconfigured", "Relaunch",
+    "Release", "Remove", "Reset", "Send", "Signal", "Spawn", "SpawnFailed", "Spawned", "Start", "Step", "Stimulus",
+    "Stop", "Unkillable", "step",
+]  # fmt: skip
 
 HEALTHY_AFTER = 10.0
 """A run that lived this long (or `successdelay`, if longer) makes the counts of failure start anew (key `retry`)."""
 
 UNKILLABLE_AFTER = 10.0
 """Seconds after SIGKILL until a process that is still there is said to be unkillable (RELIABILITY §1)."""
+
+HELD = "held: not started again until it is released"
 
 _KILLED_STEP = -1
 """The value of `Proc.step` once SIGKILL went out."""
@@ -63,6 +95,10 @@ class Proc(Struct, frozen=True):
     step: int = 0
     """Which step of the stop recipe is under way; -1 once SIGKILL went out."""
     unkillable: bool = False
+    held: bool = False
+    """An operator holds it: nothing but a command starts it."""
+    owed: bool = False
+    """The hold kept back a start, which its release makes up for."""
     reason: str = ""
     """Why it is in this state, one clause for people."""
 
@@ -73,116 +109,6 @@ class Ctx(Struct, frozen=True):
     now: float
     why: str = ""
     """Who or what asked, one clause for people; becomes part of `Proc.reason`."""
-
-
-# Stimuli: commands ---------------------------------------------------------------------------------------------------
-
-
-class Start(Struct, frozen=True):
-    """Ask for goal up."""
-
-
-class Stop(Struct, frozen=True):
-    """Ask for goal down, gently."""
-
-
-class Kill(Struct, frozen=True):
-    """Ask for goal down, at once, by SIGKILL."""
-
-
-class Relaunch(Struct, frozen=True):
-    """Ask for a new run, whatever the present one does."""
-
-
-class Send(Struct, frozen=True):
-    """Ask for a signal to be sent; the goal stays."""
-
-    signum: int
-
-
-class Reset(Struct, frozen=True):
-    """Ask for the counts of failure to be forgotten."""
-
-
-class Remove(Struct, frozen=True):
-    """Say that the config no longer has it."""
-
-
-class Readmit(Struct, frozen=True):
-    """Say that the config has it again."""
-
-    goal: Goal
-
-
-class Reconfigured(Struct, frozen=True):
-    """Say that `Proc.spec` was replaced; `relaunch` if the change holds only for a new run."""
-
-    relaunch: bool
-
-
-class GateOpened(Struct, frozen=True):
-    """Say that it may start now."""
-
-
-# Stimuli: reports of the shim ----------------------------------------------------------------------------------------
-
-
-class Spawned(Struct, frozen=True):
-    """Report that exec succeeded, at `at`."""
-
-    run: int
-    pid: int
-    at: float
-
-
-class SpawnFailed(Struct, frozen=True):
-    """Report that there is no process, and why."""
-
-    run: int
-    exit: Exit
-
-
-class Exited(Struct, frozen=True):
-    """Report the end of a leader; of a run being stopped: the end of its whole tree."""
-
-    run: int
-    exit: Exit
-    lingering: int = 0
-    swept: tuple[str, ...] = ()
-
-
-class Unkillable(Struct, frozen=True):
-    """Report that something of the tree is still there long after SIGKILL."""
-
-    run: int
-    pids: tuple[int, ...] = ()
-
-
-class Deadline(Struct, frozen=True):
-    """Report that `Proc.deadline` has passed."""
-
-
-class LinkLost(Struct, frozen=True):
-    """Report that the shim cannot be heard."""
-
-
-class Found(Struct, frozen=True):
-    """Report, after a silence, that the shim holds this run alive."""
-
-    run: int
-    pid: int
-    at: float
-    stopping: bool = False
-
-
-class NotFound(Struct, frozen=True):
-    """Report, after a silence, that the shim holds no run of it."""
-
-
-Stimulus = (
-    Start | Stop | Kill | Relaunch | Send | Reset | Remove | Readmit | Reconfigured | GateOpened
-    | Spawned | SpawnFailed | Exited | Unkillable | Deadline | LinkLost | Found | NotFound
-)  # fmt: skip
 
 
 # Effects -------------------------------------------------------------------------------------------------------------
@@ -284,13 +210,14 @@ def refuse_already(proc: Proc, _: Any, ctx: Ctx) -> Step:
 
 def begin(proc: Proc, _: Any, ctx: Ctx) -> Step:
     """Want it up, with fresh counts, and queue for a start slot."""
-    return _queue(replace(proc, goal=Goal.UP, tries=0, streak=0), ctx, ctx.why)
+    return _queue(replace(proc, goal=Goal.UP, tries=0, streak=0, owed=False), ctx, ctx.why)
 
 
 def begin_if_wanted(proc: Proc, stimulus: Reconfigured, ctx: Ctx) -> Step:
     """Start it if it is wanted and the new spec could end otherwise."""
-    wanted = proc.goal is Goal.UP and stimulus.relaunch
-    return begin(proc, stimulus, ctx) if wanted else Step(proc)
+    if proc.goal is not Goal.UP or not stimulus.relaunch:
+        return Step(proc)
+    return Step(replace(proc, owed=True)) if proc.held else begin(proc, stimulus, ctx)
 
 
 def _queue(proc: Proc, ctx: Ctx, reason: str) -> Step:
@@ -393,7 +320,10 @@ def _after_failure(dead: Proc, ctx: Ctx, told: Emit, *, at_once: bool) -> Step:
 
 
 def _try_again(dead: Proc, ctx: Ctx, told: Emit, *, at_once: bool) -> Step:
-    """Restart: at once the first time after a healthy life, else after a growing delay."""
+    """Restart: at once the first time after a healthy life, else after a growing delay; not at all while held."""
+    if dead.held:
+        kept = _into(dead, State.EXITED, ctx, f"{describe(dead.exit)}; {HELD}", owed=True)
+        return Step(kept, (replace(told, data={**told.data, "state": kept.state.value, "held": True}),))
     counted = replace(dead, streak=dead.streak + 1, restarts=dead.restarts + 1)
     if at_once and dead.streak == 0:
         queued = _queue(counted, ctx, f"restarted after {describe(dead.exit)}")
@@ -507,10 +437,13 @@ def note_left(proc: Proc, report: Exited, ctx: Ctx) -> Step:
 
 def _down(proc: Proc, ctx: Ctx, told: Emit) -> Step:
     """Leave `stopping` in the direction of the goal."""
+    if proc.goal is Goal.UP and proc.owed:
+        kept = _into(proc, State.EXITED, ctx, f"{describe(proc.exit)}; {HELD}")
+        return Step(kept, (_in_state(told, kept),))
     if proc.goal is Goal.UP:
         queued = _into(proc, State.PENDING, ctx, proc.reason, tries=0, streak=0)
         return Step(queued, (_in_state(told, queued),))
-    down = _into(proc, State.STOPPED, ctx, proc.reason, tries=0, streak=0)
+    down = _into(proc, State.STOPPED, ctx, proc.reason, tries=0, streak=0, owed=False)
     told = _in_state(told, down)
     return Step(down, (told, Forget(proc.key)) if proc.goal is Goal.GONE else (told,))
 
@@ -550,7 +483,7 @@ def still_there(proc: Proc, report: Unkillable, ctx: Ctx) -> Step:
 
 def settle(proc: Proc, _: Any, ctx: Ctx) -> Step:
     """Call it stopped: there is no process, but perhaps something it left behind, which goes first."""
-    down = replace(proc, goal=Goal.DOWN)
+    down = replace(proc, goal=Goal.DOWN, owed=False)
     if proc.lingering and proc.spec.killgroup:
         return _queue(down, ctx, "")
     rested = _into(down, State.STOPPED, ctx, ctx.why or "is not wanted", tries=0, streak=0)
@@ -569,7 +502,7 @@ def want_up(proc: Proc, _: Any, ctx: Ctx) -> Step:
     """Start it again once it has stopped."""
     if proc.goal is Goal.GONE:
         return Step(proc, refused=f"{proc.key} is being removed: the config no longer has it")
-    return Step(replace(proc, goal=Goal.UP, reason=ctx.why or proc.reason))
+    return Step(replace(proc, goal=Goal.UP, owed=False, reason=ctx.why or proc.reason))
 
 
 def want_down(proc: Proc, _: Any, ctx: Ctx) -> Step:
@@ -605,7 +538,7 @@ def forgive(proc: Proc, _: Reset, ctx: Ctx) -> Step:
 
 def forgive_and_rest(proc: Proc, command: Reset, ctx: Ctx) -> Step:
     """Forget the failures; what gave up is plainly stopped."""
-    clean = _into(replace(proc, restarts=0), State.STOPPED, ctx, "reset", goal=Goal.DOWN, tries=0, streak=0)
+    clean = _into(replace(proc, restarts=0), State.STOPPED, ctx, "reset", goal=Goal.DOWN, tries=0, streak=0, owed=False)
     return Step(clean, (_emit("reset", clean),))
 
 
@@ -623,7 +556,7 @@ def lose(proc: Proc, _: LinkLost, ctx: Ctx) -> Step:
 
 def adopt(proc: Proc, report: Found, ctx: Ctx) -> Step:
     """Take over a living run, then do what the goal says of it."""
-    found = replace(proc, run=report.run, pid=report.pid, started_at=report.at)
+    found = replace(proc, run=report.run, pid=report.pid, started_at=report.at, owed=False)
     told = _emit("adopted", found, pid=report.pid)
     if report.stopping or proc.goal is not Goal.UP:
         stopping = _into(found, State.STOPPING, ctx, ctx.why or "is being stopped")
@@ -637,10 +570,58 @@ def adopt(proc: Proc, report: Found, ctx: Ctx) -> Step:
 def missing(proc: Proc, _: NotFound, ctx: Ctx) -> Step:
     """Start it if it is wanted: nothing of it runs, nor of what its last run left behind."""
     absent = replace(proc, pid=None, lingering=0)
+    if proc.goal is Goal.UP and proc.held:
+        return Step(_into(absent, State.EXITED, ctx, HELD, owed=True))
     if proc.goal is Goal.UP:
         return begin(absent, _, ctx)
     down = _into(absent, State.STOPPED, ctx, proc.reason or "is not wanted")
     return Step(down, (Forget(proc.key),) if proc.goal is Goal.GONE else ())
+
+
+# Cells: holding ------------------------------------------------------------------------------------------------------
+
+
+def hold(proc: Proc, _: Hold, ctx: Ctx) -> Step:
+    """Hold it: what runs goes on, what ends is not started again by itself."""
+    if proc.held:
+        return Step(proc, refused=f"{proc.key} is held already")
+    held = replace(proc, held=True)
+    return Step(held, (_emit("held", held),))
+
+
+def hold_retry(proc: Proc, command: Hold, ctx: Ctx) -> Step:
+    """Hold it and take the retry back; a start by hand that waits for its slot goes on."""
+    if proc.held or not proc.streak:
+        return hold(proc, command, ctx)
+    return hold(_into(_owing(proc), State.EXITED, ctx, f"{describe(proc.exit)}; {HELD}"), command, ctx)
+
+
+def hold_after(proc: Proc, command: Hold, ctx: Ctx) -> Step:
+    """Hold it; where it stops only to be tried again, it rests after that."""
+    retried = proc.goal is Goal.UP and proc.pid is None and proc.step == _KILLED_STEP and proc.streak > 0
+    return hold(_owing(proc) if retried and not proc.held else proc, command, ctx)
+
+
+def _owing(proc: Proc) -> Proc:
+    """Return the process in debt of the restart that was counted when it was planned."""
+    return replace(proc, owed=True, streak=proc.streak - 1, restarts=proc.restarts - 1)
+
+
+def release(proc: Proc, _: Release, ctx: Ctx) -> Step:
+    """End the hold."""
+    if not proc.held:
+        return Step(proc, refused=f"{proc.key} is not held")
+    free = replace(proc, held=False, owed=False, streak=proc.streak + proc.owed, restarts=proc.restarts + proc.owed)
+    return Step(free, (_emit("released", free),))
+
+
+def resume(proc: Proc, command: Release, ctx: Ctx) -> Step:
+    """End the hold, and start what it has kept back."""
+    freed = release(proc, command, ctx)
+    if freed.refused or not proc.owed:
+        return freed
+    again = begin(freed.proc, command, ctx) if proc.state is State.FATAL else _queue(freed.proc, ctx, ctx.why)
+    return replace(again, effects=(*freed.effects, *again.effects))
 
 
 # The table -----------------------------------------------------------------------------------------------------------
@@ -671,6 +652,10 @@ TABLE: dict[type, dict[State, Cell]] = {
                unknown=refuse_not_running),
     Reset: _row(stopped=forgive, pending=forgive, starting=forgive, running=forgive, backoff=forgive_and_retry,
                 stopping=forgive, exited=forgive, fatal=forgive_and_rest, unknown=forgive),
+    Hold: _row(stopped=hold, pending=hold_retry, starting=hold, running=hold, backoff=hold_retry, stopping=hold_after,
+               exited=hold, fatal=hold, unknown=hold),
+    Release: _row(stopped=release, pending=release, starting=release, running=release, backoff=release,
+                  stopping=release, exited=resume, fatal=resume, unknown=release),
     Remove: _row(stopped=forget, pending=forget, starting=stop_then_forget, running=stop_then_forget, backoff=forget,
                  stopping=want_gone, exited=forget, fatal=forget, unknown=want_gone),
     Readmit: _row(stopped=ignore, pending=ignore, starting=ignore, running=ignore, backoff=ignore, stopping=readmit,

@@ -52,6 +52,8 @@ class Memo(Struct, omit_defaults=True):
     lingering: int = 0
     step: int = 0
     unkillable: bool = False
+    held: bool = False
+    owed: bool = False
     reason: str = ""
     spec: JobSpec | None = None
 

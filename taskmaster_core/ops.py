@@ -7,14 +7,14 @@ exception that the dispatcher answers. Nothing here decides policy.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from taskmaster_core import __version__, machine, views, waits
 from taskmaster_core.errors import NoSuchJob, Refused, TaskmasterError, TimedOut, UnknownOp, UsageError
 from taskmaster_core.generations import Generations
-from taskmaster_core.intents import to_scale
+from taskmaster_core.intents import Intent, Intents, to_scale
 from taskmaster_core.machine import Stimulus
 from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.runtime import Runtime
@@ -45,6 +45,13 @@ class Ops:
             if op is None:
                 close = get_close_matches(request.op, TABLE, 1)
                 raise UnknownOp(f"unknown op `{request.op[:40]}`", f"did you mean `{close[0]}`?" if close else "")
+            op(self, asked)
+        except TaskmasterError as error:
+            self.refuse(asked, error, getattr(error, "detail", None))
+
+    def attempt(self, op: Callable[[Ops, Asked], None], asked: Asked) -> None:
+        """Carry out what of a request had to wait."""
+        try:
             op(self, asked)
         except TaskmasterError as error:
             self.refuse(asked, error, getattr(error, "detail", None))
@@ -129,7 +136,14 @@ def core_view(ops: Ops) -> CoreView:
 
 
 def status(ops: Ops, asked: Asked) -> None:
-    """Answer with everything visible now, or what the selectors mean of it."""
+    """Answer with everything visible now, or what the selectors mean of it; with `usage` after a look at all trees."""
+    if not arg(asked, "usage", bool, False):
+        _status(ops, asked)
+        return
+    ops.runtime.sampler.ask(ops.runtime.now(), lambda: ops.attempt(_status, asked))
+
+
+def _status(ops: Ops, asked: Asked) -> None:
     runtime = ops.runtime
     now, wall = runtime.now(), runtime.wall_offset()
     names = views.all_names(runtime.supervisor)
@@ -142,6 +156,7 @@ def status(ops: Ops, asked: Asked) -> None:
     if chosen is not None:
         for job in found:
             job.processes = [each for each in job.processes if each.key in chosen]
+    runtime.sampler.fill((each for job in found for each in job.processes), now)
     runtime.reply(asked, Status(core_view(ops), found), keep=False)
 
 
@@ -242,30 +257,38 @@ def _start_keys(ops: Ops, asked: Asked) -> list[Key]:
 def start(ops: Ops, asked: Asked) -> None:
     """Start processes; what runs already is as asked."""
     keys = _start_keys(ops, asked)
-    _command(ops, asked, keys, machine.Start(), waits.started, hold=False)
+    _command(ops, asked, keys, machine.Start(), waits.started)
 
 
 def restart(ops: Ops, asked: Asked) -> None:
     """Stop and start processes, or start those that do not run."""
-    _command(ops, asked, ops.keys(asked, acting=True), machine.Relaunch(), waits.started, hold=False)
+    _command(ops, asked, ops.keys(asked, acting=True), machine.Relaunch(), waits.started)
 
 
 def stop(ops: Ops, asked: Asked) -> None:
     """Stop processes by their recipe and hold them down."""
-    _command(ops, asked, ops.keys(asked, acting=True), machine.Stop(), waits.stopped, hold=True)
+    _command(ops, asked, ops.keys(asked, acting=True), machine.Stop(), waits.stopped)
 
 
 def kill(ops: Ops, asked: Asked) -> None:
     """SIGKILL whole trees and hold the processes down."""
-    _command(ops, asked, ops.keys(asked, acting=True), machine.Kill(), waits.stopped, hold=True)
+    _command(ops, asked, ops.keys(asked, acting=True), machine.Kill(), waits.stopped)
 
 
-def _command(ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge: waits.Judge, *, hold: bool) -> None:
-    """Write the intent for good, then act, then answer once the effect is there."""
+def hold(ops: Ops, asked: Asked) -> None:
+    """Keep processes from being started again by themselves; what runs goes on."""
+    _command(ops, asked, ops.keys(asked, acting=True), machine.Hold(), None)
+
+
+def release(ops: Ops, asked: Asked) -> None:
+    """End the hold, and start what it has kept back."""
+    _command(ops, asked, ops.keys(asked, acting=True), machine.Release(), None)
+
+
+def _command(ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge: waits.Judge | None) -> None:
+    """Write the intent for good, then act, then answer once the effect is there; without a judge it is so at once."""
     wait, timeout = arg(asked, "wait", bool, default=True), seconds(asked)
-    intents = ops.runtime.supervisor.intents
-    widths = ops.runtime.supervisor.widths
-    changes = intents.to_hold(keys, widths) if hold else intents.to_release(keys, widths)
+    changes = _wishes(ops.runtime.supervisor.intents, stimulus)(keys, ops.runtime.supervisor.widths)
     if asked.request.id in ops.seen:
         changes, stimulus = [], _nothing_new(stimulus)
     ops.runtime.supervisor.set_intents(changes)  # at once: what is asked right behind this is measured by it
@@ -276,13 +299,26 @@ def _command(ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge:
     ops.runtime.journal_intents(changes, act)
 
 
+def _wishes(intents: Intents, stimulus: Stimulus) -> Callable[[Iterable[Key], Mapping[str, int]], list[Intent]]:
+    """Return what makes a command's wishes for later."""
+    match stimulus:
+        case machine.Stop() | machine.Kill():
+            return intents.to_stop
+        case machine.Hold():
+            return intents.to_hold
+        case machine.Release():
+            return intents.to_release
+        case _:
+            return intents.to_start
+
+
 def _nothing_new(stimulus: Stimulus) -> Stimulus:
     """Return what a repeated request still means: a restart that was begun must not begin again."""
     return machine.Start() if isinstance(stimulus, machine.Relaunch) else stimulus
 
 
 def _act(
-    ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge: waits.Judge, *, wait: bool,
+    ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge: waits.Judge | None, *, wait: bool,
     timeout: float | None,
 ) -> None:  # fmt: skip
     supervisor = ops.runtime.supervisor
@@ -292,7 +328,7 @@ def _act(
     known = {each.key: _already(each, stimulus) for each in refused}
     bad = [each for each in known.values() if not each.ok]
     runs = {key: proc.run - (str(key) in known) for key, proc in before.items() if str(key) not in {o.key for o in bad}}
-    if not wait:
+    if not wait or judge is None:
         done = Done([_now(ops, key, known.get(str(key))) for key in keys], not bad)
         ops.runtime.after_commit(lambda: ops.runtime.reply(asked, done))
         return
@@ -301,6 +337,7 @@ def _act(
 
 _DONE = {
     machine.Start: "started", machine.Relaunch: "restarted", machine.Stop: "stopped", machine.Kill: "killed",
+    machine.Hold: "held", machine.Release: "released",
 }  # fmt: skip
 """How a command is told in the reason of a state."""
 
@@ -309,7 +346,7 @@ def _already(refusal: Outcome, stimulus: Stimulus) -> Outcome:
     """Return a refusal as what it is: it was so already (fine), or it cannot be."""
     up = isinstance(stimulus, machine.Start | machine.Relaunch) and refusal.state in ("pending", "starting", "running")
     down = isinstance(stimulus, machine.Stop | machine.Kill) and refusal.state == "stopped"
-    refusal.ok = up or down
+    refusal.ok = up or down or isinstance(stimulus, machine.Hold | machine.Release)
     return refusal
 
 
@@ -443,7 +480,7 @@ def shutdown(ops: Ops, asked: Asked) -> None:
 TABLE: dict[str, Callable[[Ops, Asked], None]] = {
     "ping": ping, "status": status, "show": show, "why": why, "config": show_config, "events": events,
     "generations": generations, "generation": generation, "start": start, "stop": stop, "restart": restart,
-    "kill": kill, "signal": send_signal, "reset": reset, "scale": scale, "wait": wait_for, "reload": reload,
-    "reopen": reopen, "shutdown": shutdown,
+    "kill": kill, "hold": hold, "release": release, "signal": send_signal, "reset": reset, "scale": scale,
+    "wait": wait_for, "reload": reload, "reopen": reopen, "shutdown": shutdown,
 }  # fmt: skip
 """`logs` and `doctor` join it in their own modules."""

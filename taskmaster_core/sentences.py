@@ -97,7 +97,8 @@ def _pid(data: Data) -> str:
 
 def _exited(data: Data) -> str:
     kind = "too early " if data.get("early") else "" if data.get("expected", True) else "unexpectedly "
-    return f"ended {kind}{how_it_ended(data)}{_rest(data)}"
+    held = "; it is held, so it is not started again" if data.get("held") else ""
+    return f"ended {kind}{how_it_ended(data)}{_rest(data)}{held}"
 
 
 def _stopped(data: Data) -> str:
@@ -206,6 +207,8 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "added": lambda _: "was added",
     "scaled": _scaled,
     "reset": lambda _: "was reset: its count of failures begins anew",
+    "held": lambda _: "is held: it is not started again by itself",
+    "released": lambda _: "is released: it is started again by itself as its policy says",
     "signalled": lambda data: f"got signal {data.get('signum', '?')}{_pid(data)}",
     "adopted": _adopted,
     "reloaded": _reloaded,

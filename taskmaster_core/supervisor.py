@@ -196,7 +196,7 @@ class Supervisor:
         if spec is None or not spec.exitwith or self.shutting_down is not None:
             return
         procs = self.processes_of(key.job)
-        if procs and all(proc.state in (State.EXITED, State.FATAL) for proc in procs):
+        if procs and all(proc.state in (State.EXITED, State.FATAL) and not proc.owed for proc in procs):
             code = max(exit_status(proc) for proc in procs)
             cause = Cause("exit", text=f"{key.job} ended")
             self.shut_down(code, self._all.now, cause, f"{key.job} ended (exitwith)")

@@ -44,6 +44,7 @@ def process_view(proc: Proc, now: float, wall: float) -> ProcessView:
         generation=proc.run_generation if alive else proc.generation,
         restarts=proc.restarts,
         lingering=proc.lingering,
+        held=proc.held,
         ready=running,
     )
 
@@ -109,7 +110,7 @@ def _row(change: Change, supervisor: Supervisor, excepted: frozenset[str]) -> Pl
     if len(fields) == 0 and change.fields:
         fields = [PlanField(each.name, *told(each), cost=Cost.LIVE.value) for each in change.fields]
     left_out = change.job in excepted
-    waiting = sum(proc.state in WAITING and proc.goal is Goal.UP for proc in procs)
+    waiting = sum(proc.state in WAITING and proc.goal is Goal.UP and not proc.held for proc in procs)
     said = "left out: stays as it is" if left_out else effect(change, alive, len(procs), waiting)
     return PlanRow(change.sign, change.job, said, fields, left_out)
 
@@ -147,10 +148,12 @@ def _state_sentence(proc: Proc, now: float) -> str:
 def _wish(proc: Proc, intents: Intents) -> Iterable[str]:
     if proc.goal is Goal.GONE:
         yield "the config no longer has it"
-    elif intents.held_down(proc.key):
+    elif intents.kept_down(proc.key):
         yield "an operator stopped it by hand, and that holds until somebody starts it"
     elif proc.goal is Goal.DOWN and not proc.spec.autostart:
         yield "autostart = false: it waits to be started by hand"
+    if proc.held:
+        yield "an operator holds it: it is not started again by itself until somebody releases it"
 
 
 def _end(proc: Proc) -> Iterable[str]:
@@ -164,7 +167,7 @@ def _end(proc: Proc) -> Iterable[str]:
 
 def _policy(proc: Proc) -> Iterable[str]:
     spec = proc.spec
-    if proc.state is State.EXITED:
+    if proc.state is State.EXITED and not proc.owed:
         codes = ", ".join(str(code) for code in spec.exitcodes)
         reason = "a restart policy of never" if spec.restart is Restart.NEVER else f"an expected end ({codes})"
         yield f"restart = {spec.restart}: it stays down after {reason}"
@@ -179,6 +182,8 @@ def _next(proc: Proc, now: float) -> str:
     match proc.state:
         case State.BACKOFF:
             return f"the next try is in {left:.1f} s; `taskmaster start {proc.key}` tries now"
+        case State.FATAL | State.EXITED if proc.owed:
+            return f"nothing happens while it is held; `taskmaster release {proc.key}` starts it"
         case State.FATAL | State.EXITED | State.STOPPED:
             return f"nothing happens by itself; `taskmaster start {proc.key}` starts it"
         case State.STOPPING:

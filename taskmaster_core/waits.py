@@ -32,7 +32,7 @@ def started(proc: Proc | None, run_before: int) -> bool | None:
     if proc.state is State.RUNNING and proc.run > run_before:
         return True
     if proc.state is State.EXITED:
-        return proc.run > run_before
+        return proc.run > run_before and not proc.owed
     return False if proc.state in (State.FATAL, State.STOPPED) else None
 
 

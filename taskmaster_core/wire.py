@@ -119,6 +119,8 @@ class ProcessView(Struct):
     generation: int
     restarts: int = 0
     lingering: int = 0
+    held: bool = False
+    """An operator holds it: it is not started again by itself."""
     ready: bool | None = None
     cpu: float | None = None
     rss: int | None = None
@@ -285,6 +287,18 @@ class Beat(Struct):
 
     boot: str
     seq: int
+
+
+class Metrics(Struct):
+    """Bring a sample of every process that exists: percent of one processor, and bytes resident, of its whole tree.
+
+    `interval` is the seconds since the sample before, the time that cpu is measured over; None in the first one.
+    """
+
+    boot: str
+    at: float
+    interval: float | None
+    processes: dict[str, tuple[float, int]]
 
 
 class StateBatch(Struct):

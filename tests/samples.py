@@ -52,10 +52,10 @@ def ctx(now: float = NOW, why: str = "") -> m.Ctx:
 def stimuli(run: int = RUN) -> list[m.Stimulus]:
     """Return one of each kind."""
     return [
-        m.Start(), m.Stop(), m.Kill(), m.Relaunch(), m.Send(10), m.Reset(), m.Remove(), m.Readmit(Goal.UP),
-        m.Reconfigured(relaunch=True), m.GateOpened(), m.Spawned(run, PID, NOW), m.SpawnFailed(run, NO_SUCH_FILE),
-        m.Exited(run, FAILED), m.Unkillable(run, (PID,)), m.Deadline(), m.LinkLost(), m.Found(run, PID, NOW - 5),
-        m.NotFound(),
+        m.Start(), m.Stop(), m.Kill(), m.Relaunch(), m.Send(10), m.Reset(), m.Hold(), m.Release(), m.Remove(),
+        m.Readmit(Goal.UP), m.Reconfigured(relaunch=True), m.GateOpened(), m.Spawned(run, PID, NOW),
+        m.SpawnFailed(run, NO_SUCH_FILE), m.Exited(run, FAILED), m.Unkillable(run, (PID,)), m.Deadline(), m.LinkLost(),
+        m.Found(run, PID, NOW - 5), m.NotFound(),
     ]  # fmt: skip
 
 

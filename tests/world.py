@@ -247,7 +247,7 @@ class Core:
         restored = memos.restore(hello["memos"], declared, runs)
         policy.boot(declared, number, restored, now, memos.past_runs(hello["memos"]))
         self.restored = dict(policy.procs)
-        self.held = {key for key in policy.procs if policy.intents.held_down(key)}
+        self.held = {key for key in policy.procs if policy.intents.kept_down(key)}
         for run in hello["runs"]:
             key, found = shimlink.to_found(run)
             if key not in policy.procs or policy.procs[key].state is State.UNKNOWN:
@@ -345,8 +345,12 @@ class Core:
         """Give a command as `ops.py` does, intents first; return what was refused."""
         policy, keys = self.supervisor, self.keys(*names)
         if isinstance(stimulus, m.Stop | m.Kill):
-            self.intend(policy.intents.to_hold(keys, policy.widths))
+            self.intend(policy.intents.to_stop(keys, policy.widths))
         elif isinstance(stimulus, m.Start | m.Relaunch):
+            self.intend(policy.intents.to_start(keys, policy.widths))
+        elif isinstance(stimulus, m.Hold):
+            self.intend(policy.intents.to_hold(keys, policy.widths))
+        elif isinstance(stimulus, m.Release):
             self.intend(policy.intents.to_release(keys, policy.widths))
         before = {key: policy.procs[key].run for key in keys}
         refused = policy.command(keys, stimulus, self.shim.now, BY_HAND, "asked by a test")

@@ -1,4 +1,4 @@
-"""Act on jobs and processes: start, stop, restart, kill, signal, scale, reset; wait for a state.
+"""Act on jobs and processes: start, stop, restart, kill, hold, release, signal, scale, reset; wait for a state.
 
 It decides what is asked of the core and how its outcomes are told; whether something may be done is the core's affair.
 """
@@ -53,6 +53,16 @@ def signal(call: Call) -> int:
 def reset(call: Call) -> int:
     """Forget the failures counted so far."""
     return request(call, "reset", call.selectors, {})
+
+
+def hold(call: Call) -> int:
+    """Keep what is selected from being started again by itself."""
+    return request(call, "hold", call.selectors, {})
+
+
+def release(call: Call) -> int:
+    """End the hold on what is selected."""
+    return request(call, "release", call.selectors, {})
 
 
 def scale(call: Call) -> int:

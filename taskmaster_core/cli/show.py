@@ -13,6 +13,7 @@ from taskmaster_core.cli.logs import stamp
 from taskmaster_core.cli.out import Out
 from taskmaster_core.cli.status import HEAD, RIGHT, process_row, shown_state, state_cell
 from taskmaster_core.errors import ExitStatus
+from taskmaster_core.intents import Intent, said
 from taskmaster_core.logs.sanitize import clean
 
 Document = dict[str, Any]
@@ -42,7 +43,7 @@ def _show_job(out: Out, entry: Document) -> None:
             _pair(out, key, f"{value:#05o}" if key == "umask" else _spelt(value))
     _pair(out, "environment", ", ".join(entry.get("env", [])))
     for intent in entry.get("intents", []):
-        _pair(out, "by hand", _spelt(intent))
+        _pair(out, "by hand", said(Intent(**intent)))
     if job["processes"]:
         out.say()
         now = time.time()
@@ -66,6 +67,7 @@ def _show_process(out: Out, process: Document, paths: Document) -> None:
         "reason": process.get("reason", ""),
         "last end": ended(process.get("exit") or {}),
         "tries": str(process["tries"]) if process.get("tries") else "",
+        "held": "not started again by itself" if process.get("held") else "",
         "lingering": str(process["lingering"]) if process.get("lingering") else "",
         "stdout": paths.get("out", ""),
         "stderr": paths.get("err", ""),

@@ -208,6 +208,17 @@ COMMANDS: tuple[Command, ...] = (
         (Arg(("targets",), "which job, how many", {"nargs": "+", "metavar": "JOB=N"}, "job"), _NO_WAIT),
         examples=("taskmaster scale web=4",),
     ),
+    Command(
+        "hold",
+        "act",
+        "do not start it again by itself, until it is released",
+        "act:hold",
+        (_NEED,),
+        "What runs goes on; what ends stays down, and a retry that waits is taken back. It holds over reloads and "
+        "restarts of everything. `start` and `restart` work all the same.",
+        ("taskmaster hold web:1",),
+    ),
+    Command("release", "act", "end a hold, and start what it has kept back", "act:release", (_NEED,)),
     Command("reset", "act", "forget the failures counted so far", "act:reset", (_NEED,)),
     Command(
         "reload",

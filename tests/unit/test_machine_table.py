@@ -31,6 +31,8 @@ DESIGN = """
 | Found | · | · | · | · | · | · | · | · | adopt |
 | NotFound | · | · | · | · | · | · | · | · | missing |
 | Reset | forgive | forgive | forgive | forgive | forgive_and_retry | forgive | forgive | forgive_and_rest | forgive |
+| Hold | hold | hold_retry | hold | hold | hold_retry | hold_after | hold | hold | hold |
+| Release | release | release | release | release | release | release | resume | resume | release |
 | Unkillable | · | · | · | · | · | still_there | · | · | · |
 """
 RENAMED = {"Restart": "Relaunch"}  # the policy of that name is in spec.py

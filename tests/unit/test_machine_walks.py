@@ -188,7 +188,7 @@ class Walk(RuleBasedStateMachine):
 
     # Commands -------------------------------------------------------------------------------------------------------
 
-    @rule(command=st.sampled_from([m.Start(), m.Stop(), m.Relaunch(), m.Reset(), m.Send(10)]))
+    @rule(command=st.sampled_from([m.Start(), m.Stop(), m.Relaunch(), m.Reset(), m.Send(10), m.Hold(), m.Release()]))
     @precondition(lambda self: self.listens)
     def command(self, command: m.Stimulus) -> None:
         self.give(command)
@@ -370,6 +370,13 @@ class Walk(RuleBasedStateMachine):
                 assert self.world.silent
             case State.EXITED | State.FATAL:
                 assert proc.goal is Goal.UP
+
+    @invariant()
+    def nothing_is_tried_again_while_held(self) -> None:
+        assert not self.proc.held or self.proc.state is not State.BACKOFF
+        assert not self.proc.owed or self.proc.held
+        assert self.proc.streak >= 0
+        assert self.proc.restarts >= 0
 
     @invariant()
     def only_the_living_have_a_pid(self) -> None:

@@ -290,7 +290,7 @@ def test_stop_of_one_and_of_what_is_on_its_way_out_does_not_hold_the_job() -> No
     world.core.scale("web", 2)
     world.core.scale("web", 1)
     world.core.command(m.Stop(), "web:1")
-    assert not world.core.supervisor.intents.held_down(Key("web", 0))
+    assert not world.core.supervisor.intents.kept_down(Key("web", 0))
 
 
 def test_hand_scale_holds_over_reloads_that_leave_numprocess_alone() -> None:
@@ -726,3 +726,67 @@ def test_config_and_its_generation_are_those_of_the_last_reload() -> None:
     supervisor = world.core.supervisor
     assert (supervisor.config, supervisor.generation) == (config(job("web"), job("new")), 2)
     assert [each.name for each in supervisor.jobs()] == ["web", "new"]
+
+
+# Hold ----------------------------------------------------------------------------------------------------------------
+
+
+def test_hold_outlives_reload_core_and_everything() -> None:
+    world = running(job("web", 2), job("api"))
+    world.core.command(m.Hold(), "web:1")
+    world.core.reload(job("web", 2, description="other"), job("api"))
+    world.core.turn()
+    assert world.core.proc("web:1").held
+    world.replace_core()
+    assert (world.core.proc("web:1").held, world.core.proc("web:1").state) == (True, State.RUNNING)
+    world.shim.runs.clear()
+    world.shim.memos.clear()  # as after a reboot: nothing is left but what is on disk
+    world.replace_core()
+    world.born()
+    assert world.core.states() == {"api:0": "running", "web:0": "running", "web:1": "exited"}
+    world.core.command(m.Release(), "all")
+    world.born()
+    assert world.core.states()["web:1"] == "running"
+
+
+@pytest.mark.parametrize("stimulus", [m.Hold(), m.Release()])
+def test_wish_that_was_kept_and_not_carried_out_is_by_the_next_core(stimulus: m.Stimulus) -> None:
+    world = running(job("web"))
+    if isinstance(stimulus, m.Release):
+        world.core.command(m.Hold(), "web")
+        world.core.turn()
+    intents, widths = world.core.supervisor.intents, world.core.supervisor.widths
+    change = intents.to_hold if isinstance(stimulus, m.Hold) else intents.to_release
+    world.disk.keep(change([Key("web", 0)], widths))
+    world.replace_core()
+    assert world.core.proc("web:0").held is isinstance(stimulus, m.Hold)
+
+
+def test_hold_of_a_job_holds_what_is_added_to_it_and_lets_it_start() -> None:
+    world = running(job("web", 1))
+    world.core.command(m.Hold(), "web")
+    world.core.scale("web", 2)
+    world.born()
+    assert (world.core.proc("web:1").held, world.core.proc("web:1").state) == (True, State.RUNNING)
+
+
+def test_start_that_fails_while_held_is_answered_as_failed() -> None:
+    world = World(job("web", autostart=False))
+    world.core.turn()
+    world.core.command(m.Hold(), "web")
+    world.core.command(m.Start(), "web")
+    world.core.turn()
+    world.shim.fail(world.shim.runs["web:0"])
+    world.core.turn()
+    assert not world.core.answers[-1].done.ok
+
+
+def test_job_with_exitwith_that_is_held_does_not_end_the_core() -> None:
+    world = running(job("web", exitwith=True))
+    world.core.command(m.Hold(), "web")
+    world.die("web:0", code=3)
+    assert world.core.codes == []
+    world.core.command(m.Release(), "web")
+    world.born()
+    world.die("web:0", code=0)
+    assert world.core.codes == [0]

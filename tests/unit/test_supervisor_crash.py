@@ -294,7 +294,7 @@ NEW_JOB = st.builds(
     st.sampled_from(Restart), st.sampled_from([0.0, 3.0]), st.sampled_from([True, True, False]),
 )  # fmt: skip
 JOBS = st.lists(NEW_JOB, max_size=3, unique_by=lambda each: each.name)
-COMMANDS = st.sampled_from([m.Start(), m.Stop(), m.Kill(), m.Relaunch(), m.Reset(), m.Send(10)])
+COMMANDS = st.sampled_from([m.Start(), m.Stop(), m.Kill(), m.Relaunch(), m.Reset(), m.Send(10), m.Hold(), m.Release()])
 TARGETS = st.sampled_from([*NAMES, *(f"{name}:{index}" for name in NAMES for index in range(2)), "all"])
 
 
@@ -382,7 +382,7 @@ class CrashWalk(RuleBasedStateMachine):
             found = self.core.restored.get(key)
             if found is None:  # nothing ran, and a smaller number of processes was asked for by hand just before
                 assert proc.state not in ALIVE
-            elif Goal.GONE in (found.goal, proc.goal) or self.core.held_at_boot(key):
+            elif Goal.GONE in (found.goal, proc.goal) or self.core.held_at_boot(key) or found.held is not proc.held:
                 continue  # a wish that was kept on disk just before is carried out now
             else:
                 assert found == proc
@@ -416,6 +416,12 @@ class CrashWalk(RuleBasedStateMachine):
         born_late = [proc for proc in supervisor.procs.values() if proc.pid is None and proc.state is State.STARTING]
         slots = [config.settings.maxstarts for config in self.world.disk.generations.values()]
         assert len(born_late) <= max(slots)
+
+    @invariant()
+    def what_is_held_is_what_operators_hold(self) -> None:
+        supervisor = self.core.supervisor
+        for key, proc in supervisor.procs.items():
+            assert proc.goal is Goal.GONE or proc.held is supervisor.intents.held(key)
 
     # The end --------------------------------------------------------------------------------------------------------
 

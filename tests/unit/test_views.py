@@ -264,3 +264,12 @@ def test_spans_of_time_are_told_in_the_two_units_that_matter(seconds: float, tex
 def test_views_copy_what_they_tell() -> None:
     assert view(proc(State.EXITED, exit=CLEAN)).exit == wire.exit_view(CLEAN)
     assert Key("web", 0) == KEY
+
+
+def test_why_tells_of_a_hold_and_how_it_ends() -> None:
+    one = proc(State.EXITED, exit=FAILED, held=True, owed=True)
+    told = views.why(one, Intents([Intent("web:0!", "held")]), NOW)
+    assert "an operator holds it: it is not started again by itself until somebody releases it" in told["chain"]
+    assert not any(each.startswith("restart =") for each in told["chain"])
+    assert told["next"] == "nothing happens while it is held; `taskmaster release web:0` starts it"
+    assert view(one).held
