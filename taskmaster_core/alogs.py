@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
+from taskmaster_core.logs import find as finder
 from taskmaster_core.logs.lines import CUT, LogLine
 from taskmaster_core.logs.query import Page, Query, Source, around, as_place, back, page
 from taskmaster_core.spec import matches, parse_key
@@ -276,6 +277,27 @@ class FileLogs(_Paged):
             for key, source in self._sources
             if source.stream in streams and (not selectors or any(matches(each, key, ()) for each in selectors))
         )
+
+    async def find(
+        self,
+        select: Iterable[str],
+        pattern: str,
+        *,
+        ignorecase: bool = False,
+        cursor: Cursor | None = None,
+        back: bool = True,
+        streams: Sequence[str] = BOTH,
+    ) -> Found:
+        """See `LogPages`."""
+        query = Query(self._chosen(select, streams), pattern=pattern, ignorecase=ignorecase)
+        found = await asyncio.to_thread(finder.find, query, cursor, back=back)
+        places = [_line(line).place for line in found.lines]
+        return Found(places, found.cursor, found.more, found.scanned, found.total)
+
+    async def count(self, select: Iterable[str], cursor: Cursor | None = None, streams: Sequence[str] = BOTH) -> Found:
+        """See `LogPages`."""
+        found = await asyncio.to_thread(finder.count, Query(self._chosen(select, streams)), cursor)
+        return Found([], found.cursor, found.more, found.scanned, found.total, found.count)
 
     async def _slice(self, select: Iterable[str], args: dict[str, Any]) -> Lines:
         return await asyncio.to_thread(self._read, self._chosen(select, args["streams"]), args)

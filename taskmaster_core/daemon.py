@@ -328,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-TABLE |= {"logs": logops.logs, "doctor": doctor.doctor}
+TABLE |= {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
 
 if __name__ == "__main__":
     code = main()

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 from taskmaster_core import wire
+from taskmaster_core.errors import UsageError
+from taskmaster_core.logs import find as finder
 from taskmaster_core.logs.archive import compress_part
 from taskmaster_core.logs.parts import Listing, expire
 from taskmaster_core.logs.query import Page, Query, Source, around, as_place, back, page
@@ -95,20 +97,9 @@ def _wall() -> float:
 
 def logs(ops: Ops, asked: Asked) -> None:
     """Answer with a page of lines, and their bytes in a second frame."""
-    wanted = arg(asked, "streams", list, default=["out", "err"])
     cursor = arg(asked, "cursor", dict)
     limit = max(1_024, min(arg(asked, "limit", int, default=1 << 20), MAX_PAGE))
-    query = Query(
-        sources=_sources(ops, asked, wanted),
-        n=arg(asked, "n", int),
-        since=arg(asked, "since", (int, float)),
-        until=arg(asked, "until", (int, float)),
-        pattern=arg(asked, "pattern", str),
-        ignorecase=arg(asked, "ignorecase", bool, default=False),
-        most=arg(asked, "most", int),
-        follow=arg(asked, "follow", bool, default=False),
-        partial=arg(asked, "partial", bool, default=False),
-    )
+    query = _query(ops, asked)
     place = arg(asked, "around", dict)
     if not query.sources:
         _send(ops, asked, Page((), cursor or {}, more=False, begin=cursor or {}, end=cursor or {}, start=True))
@@ -120,6 +111,37 @@ def logs(ops: Ops, asked: Asked) -> None:
         _send(ops, asked, back(query, cursor, max_bytes=limit))
     else:
         _send(ops, asked, page(query, cursor, max_bytes=limit))
+
+
+def find(ops: Ops, asked: Asked) -> None:
+    """Answer with the places of lines that match, or with how many lines there are; no text."""
+    cursor, query = arg(asked, "cursor", dict), _query(ops, asked)
+    if arg(asked, "count", bool, default=False):
+        found = finder.count(query, cursor)
+    elif query.pattern:
+        found = finder.find(query, cursor, back=arg(asked, "back", bool, default=True))
+    else:
+        raise UsageError("what is to be found? `pattern` is missing")
+    said = {
+        "places": [[e.at, e.tag, e.stream, e.offset] for e in found.lines], "cursor": found.cursor, "more": found.more,
+        "scanned": found.scanned, "total": found.total, "lines": found.count, "problems": found.problems,
+    }  # fmt: skip
+    ops.runtime.reply(asked, said, keep=False)
+
+
+def _query(ops: Ops, asked: Asked) -> Query:
+    wanted = arg(asked, "streams", list, default=["out", "err"])
+    return Query(
+        sources=_sources(ops, asked, wanted),
+        n=arg(asked, "n", int),
+        since=arg(asked, "since", (int, float)),
+        until=arg(asked, "until", (int, float)),
+        pattern=arg(asked, "pattern", str),
+        ignorecase=arg(asked, "ignorecase", bool, default=False),
+        most=arg(asked, "most", int),
+        follow=arg(asked, "follow", bool, default=False),
+        partial=arg(asked, "partial", bool, default=False),
+    )
 
 
 def _sources(ops: Ops, asked: Asked, wanted: Sequence[str]) -> tuple[Source, ...]:

@@ -47,9 +47,10 @@ class State(Struct):
     to: Cursors | None = None
     left: int = 0
     """Lines that are still to be counted backwards before the answer begins."""
-    scanned: int = 0
     total: int = 0
-    """Of a search: bytes looked at so far, and in all."""
+    """Of a search: bytes to be looked at in all, 0 before it began."""
+    lines: int = 0
+    """Of a count: lines so far."""
 
 
 class Limits(NamedTuple):
@@ -171,7 +172,7 @@ def dump(state: State) -> dict[str, Any]:
     """Return a state as the JSON that the asker keeps."""
     to = None if state.to is None else _lists(state.to)
     said = {"v": 1, "at": _lists(state.at), "to": to, "left": state.left}
-    return said | ({"scanned": state.scanned, "total": state.total} if state.total else {})
+    return said | ({"total": state.total, "lines": state.lines} if state.total else {})
 
 
 def _lists(cursors: Cursors) -> dict[str, list[Any]]:

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from types import FrameType
 from typing import TypeVar
 
@@ -19,10 +20,12 @@ from taskmaster_core.errors import Refused, UsageError
 T = TypeVar("T")
 
 _SPECIAL = frozenset(r".^$*+?{}[]\|()")
+_OF_LINES_ONLY = re.compile(r"\\[AZBG\n]|\(\?[^:P]|\(\?P=|[*+?}]\+|\n")
+"""What means something else in a whole block than in each line: ends of the text, looking around, never giving back."""
 _PATIENCE = 0.25
 """Seconds of CPU for one block; a harmless expression takes a few milliseconds."""
 _TOO_LONG = 1000
-_BLOCK = 256 * 1024
+_BLOCK = 512 * 1024
 _BLOCK_OF_EXPRESSION = 64 * 1024  # an awkward one (".*x.*") does 2 MB/s: this many bytes at once keep a core awake
 
 
@@ -33,6 +36,9 @@ class Pattern:
         if len(text) > _TOO_LONG:
             raise UsageError(f"the pattern has {len(text)} characters", f"at most {_TOO_LONG} are searched for")
         self.text = text
+        if text.startswith("(?i)"):
+            text, ignorecase = text.removeprefix("(?i)"), True
+        self._source = text
         self.ignorecase = ignorecase
         self.literal = None if _SPECIAL & set(text) else text.encode("utf-8", "surrogateescape")
         if self.literal is not None and ignorecase and not text.isascii():
@@ -42,12 +48,13 @@ class Pattern:
         self.may: Callable[[bytes], bool] | None = holds if self.literal is not None else None
         self.hit: Callable[[bytes], bool] = holds if self.literal is not None else self._expression()
         self.block = _BLOCK if self.literal is not None else _BLOCK_OF_EXPRESSION
+        self._scan = self._scanner() if self.literal is None else None
 
     def _expression(self) -> Callable[[bytes], bool]:
         flags = re.IGNORECASE if self.ignorecase else re.NOFLAG
         try:
-            find = re.compile(self.text, flags).search
-            find_ascii = re.compile(self.text.encode("utf-8", "surrogateescape"), flags).search
+            find = re.compile(self._source, flags).search
+            find_ascii = re.compile(self._source.encode("utf-8", "surrogateescape"), flags).search
         except (re.error, OverflowError, RecursionError) as error:
             raise UsageError(
                 f"not a regular expression: {error}", "put a backslash before . * + ? ( ) [ ] { } | ^ $"
@@ -66,10 +73,61 @@ class Pattern:
     def _holds_folded(self, data: bytes) -> bool:
         return self._folded in data.lower()
 
+    def _scanner(self) -> re.Pattern[bytes] | None:
+        """Return an expression that finds in a whole block what it finds in its lines, None if there may be none."""
+        if not self._source.isascii() or _OF_LINES_ONLY.search(self._source):
+            return None
+        return re.compile(self._source.encode(), re.MULTILINE | (re.IGNORECASE if self.ignorecase else re.NOFLAG))
+
+    def spans(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where the lines that match are in a block that begins with a line, each with its newline."""
+        if self.literal is not None and b"\n" not in self.literal:
+            return self._spans_of_literal(data)
+        if self._scan is None or not data.isascii():
+            return self._spans_by_line(data)
+        return self._spans_of_expression(data, self._scan)
+
+    def _spans_of_literal(self, data: bytes) -> list[tuple[int, int]]:
+        folded = data.lower() if self.ignorecase else data
+        wanted = self._folded if self.ignorecase else self.literal or b""
+        found = []
+        at = folded.find(wanted)
+        while at >= 0:
+            end = data.find(b"\n", at) + 1 or len(data)
+            found.append((data.rfind(b"\n", 0, at) + 1, end))
+            at = folded.find(wanted, end)
+        return found
+
+    def _spans_of_expression(self, data: bytes, scan: re.Pattern[bytes]) -> list[tuple[int, int]]:
+        found = []
+        match = scan.search(data)
+        while match is not None and match.start() < len(data):
+            at = match.start()
+            start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at) + 1 or len(data)
+            if match.end() < end or self.hit(data[start:end]):  # else it goes on into other lines
+                found.append((start, end))
+            match = scan.search(data, end)
+        return found
+
+    def _spans_by_line(self, data: bytes) -> list[tuple[int, int]]:
+        found, start = [], 0
+        for line in BytesIO(data):
+            end = start + len(line)
+            if self.hit(line):
+                found.append((start, end))
+            start = end
+        return found
+
     def patiently(self, work: Callable[[], T]) -> T:
         """Return what `work` returns; raise Refused if matching in it does not end."""
         if self.literal is not None:
             return work()
+        if self._scan is not None:
+            try:
+                with _cpu_limit(_PATIENCE):
+                    return work()
+            except _Expired:
+                self._scan = None  # what runs on through many lines may be harmless in each of them
         try:
             with _cpu_limit(_PATIENCE):
                 return work()

@@ -252,7 +252,7 @@ class _Answer:
                 room -= len(line.data)
             if len(lines) >= left:
                 break
-            if room <= 0 or ((found is None or not len(lines) % 256) and self._limits.expired()):
+            if room <= 0 or ((found is None or not len(lines) % 16) and self._limits.expired()):
                 more = True
                 break
         else:
@@ -281,7 +281,7 @@ class _Answer:
                 lines.append(line)
                 room -= len(line.data)
             full = room <= 0 or len(lines) >= most
-            if full or ((found is None or not len(lines) % 256) and self._limits.expired()):
+            if full or ((found is None or not len(lines) % 16) and self._limits.expired()):
                 more = True
                 break
         begin, state.at = state.at, cursors_of(feeds)
@@ -308,7 +308,7 @@ class _Answer:
     def _feed(self, group: Group, start: Cursor, bound: Cursor | None) -> Feed:
         query, pattern = self._query, self._pattern
         share = max(_SMALLEST, min(pattern.block if pattern else BLOCK, self._limits.bytes // len(self._groups)))
-        sift = Sift(group.label, pattern.may, pattern.hit) if pattern else Sift(group.label)
+        sift = Sift(group.label, pattern.may, pattern.hit, pattern.spans) if pattern else Sift(group.label)
         partial = query.partial or not query.follow
         rest = REST if query.follow else 0.0
         ask = Ask(sift, share, bound, partial, rest, settle=query.follow and group.tagged)

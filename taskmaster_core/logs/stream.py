@@ -15,7 +15,7 @@ from typing import NamedTuple, Self, TypeVar
 from taskmaster_core.logs.archive import open_archive, part_size
 from taskmaster_core.logs.files import PlainFile, Readable, resolve
 from taskmaster_core.logs.index import Index
-from taskmaster_core.logs.lines import Label, LogLine, Origin, Sift, Times, annotate, pieces, ready
+from taskmaster_core.logs.lines import Label, LogLine, Origin, Sift, Times, annotate, annotate_spans, pieces, ready
 from taskmaster_core.logs.parts import File, Listing, order
 
 T = TypeVar("T")
@@ -163,13 +163,13 @@ class _Open:
             offset += max(1, len(data) - 1)
         return offset
 
-    def origin(self, block: _Block, start: int, end: int) -> Origin:
-        """Return what is known of where and when the bytes of this range arrived."""
+    def origin(self, block: _Block, start: int, low: int, high: int) -> Origin:
+        """Return what is known of the bytes from `start` on: where and when those of [low, high) in them arrived."""
         continues = start > 0 and block.data[start - block.base - 1 : start - block.base] != b"\n"
         if not self.index:
             return Origin(self.file.after, start, continues, (), (), self.mtime)
         tags = self.index.tags(self.file.index_path.removesuffix(self.file.suffix) if self.file.index_path else None)
-        return Origin(self.file.after, start, continues, self.index.around(start, end), tags, self.mtime)
+        return Origin(self.file.after, start, continues, self.index.around(start + low, start + high), tags, self.mtime)
 
 
 class _Block(NamedTuple):
@@ -445,4 +445,8 @@ def _sifted(opened: _Open, block: _Block, start: int, end: int, sift: Sift) -> l
     data = block.data[start - block.base : end - block.base]
     if not data or (sift.may is not None and not sift.may(data)):
         return []
-    return annotate(pieces(data, final=True), opened.origin(block, start, start + len(data)), sift)
+    if sift.spans is not None:
+        spans = sift.spans(data)
+        origin = opened.origin(block, start, spans[0][0], spans[-1][1]) if spans else None
+        return annotate_spans(data, spans, origin, sift) if origin is not None else []
+    return annotate(pieces(data, final=True), opened.origin(block, start, 0, len(data)), sift)
