@@ -85,6 +85,7 @@ class Core:
         server.on_topics = self._topics_changed
         self.runtime.server = server
         self.runtime.publisher.server = server
+        self.runtime.sampler.server = server
         for fd in server.fds:
             self._poll.register(fd, select.EPOLLIN)
 
@@ -259,6 +260,7 @@ class Core:
 
     def _topics_changed(self) -> None:
         self.runtime.publisher.topics_changed(self.runtime.now())
+        self.runtime.sampler.topics_changed(self.runtime.now())
         self.logs.topics_changed()
 
     # Rhythm and end -----------------------------------------------------------------------------------------------

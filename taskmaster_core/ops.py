@@ -40,17 +40,16 @@ class Ops:
     def handle(self, asked: Asked) -> None:
         """Carry a request out; whatever is wrong with it becomes its answer."""
         request = asked.request
-        try:
-            op = TABLE.get(request.op)
-            if op is None:
-                close = get_close_matches(request.op, TABLE, 1)
-                raise UnknownOp(f"unknown op `{request.op[:40]}`", f"did you mean `{close[0]}`?" if close else "")
-            op(self, asked)
-        except TaskmasterError as error:
-            self.refuse(asked, error, getattr(error, "detail", None))
+        op = TABLE.get(request.op)
+        if op is None:
+            close = get_close_matches(request.op, TABLE, 1)
+            hint = f"did you mean `{close[0]}`?" if close else ""
+            self.refuse(asked, UnknownOp(f"unknown op `{request.op[:40]}`", hint))
+        else:
+            self.attempt(op, asked)
 
     def attempt(self, op: Callable[[Ops, Asked], None], asked: Asked) -> None:
-        """Carry out what of a request had to wait."""
+        """Carry out a request, or what of it had to wait."""
         try:
             op(self, asked)
         except TaskmasterError as error:

@@ -34,6 +34,8 @@ class Publisher:
         self.journalled = seq
         """The number of the newest event whose row is written."""
         self.server: Server | None = None
+        self.fill: Callable[[Iterable[wire.ProcessView], float], None] = lambda *_: None
+        """Write into views what is known of cpu and memory."""
         self._journal = journal
         self._eventlog = eventlog
         self._timers = timers
@@ -103,6 +105,7 @@ class Publisher:
         keys, self._changed = self._changed, set()
         procs = [supervisor.procs.get(key) for key in sorted(keys)]
         alive = [views.process_view(proc, now, wall) for proc in procs if proc is not None]
+        self.fill(alive, now)
         gone = [str(key) for key in sorted(keys) if key not in supervisor.procs]
         if self.server is not None:
             self.server.publish("state", wire.encode(wire.StateBatch(self.boot, self.seq, alive, gone)))

@@ -19,6 +19,7 @@ from taskmaster_core.journal import Journal
 from taskmaster_core.machine import Forget, KillTree, Signal, Spawn
 from taskmaster_core.orders import Setting
 from taskmaster_core.publisher import Publisher
+from taskmaster_core.sampler import Sampler
 from taskmaster_core.server import Asked, Server
 from taskmaster_core.shimlink import ShimLink
 from taskmaster_core.spec import Key
@@ -59,6 +60,8 @@ class Runtime:
         self.publisher = publisher
         self.timers = timers
         self.worker = worker
+        self.sampler = Sampler(facts.boot, facts.shim_pid, facts.instance, supervisor, timers)
+        publisher.fill = self.sampler.fill
         self.server: Server | None = None
         self.acked = 0
         self.exit_code: int | None = None

@@ -1,0 +1,125 @@
+"""Read what a run's control group tells: who is in it, and what they and the dead among them have used.
+
+Decides which group is a run's own, by where its leader lives; whether there are any was decided by the shim, which
+makes them. `trees` reads runs through this where they have a group.
+"""
+
+from __future__ import annotations
+
+import os
+from time import CLOCK_BOOTTIME, clock_gettime
+from typing import NamedTuple
+
+from taskmaster_core.procfs import File, Files, resident
+
+
+class Root(NamedTuple):
+    """Name a run: the pid of its leader, and its number."""
+
+    pid: int
+    run: int
+
+
+class Reading(NamedTuple):
+    """Hold what a tree takes: when that was read, seconds of processor time it has used in all, bytes resident."""
+
+    at: float
+    used: float
+    rss: int
+
+
+class Grove:
+    """Hold the files of a run's control group."""
+
+    def __init__(self, files: Files, path: str) -> None:
+        self.path = path
+        self._files = files
+        self._cpu = files.open(f"{path}/cpu.stat")
+        self._procs = files.open(f"{path}/cgroup.procs")
+        self._memory: dict[int, File] = {}
+
+    def read(self) -> Reading | None:
+        """Return what it takes; None when it is gone."""
+        try:
+            used = int(self._cpu.read().split(None, 2)[1]) / 1e6
+            pids = [int(pid) for pid in self._procs.read_all().split()] or _below(self.path)
+        except (OSError, ValueError, IndexError):
+            return None
+        at = clock_gettime(CLOCK_BOOTTIME)
+        for pid in self._memory.keys() - set(pids):
+            self._memory.pop(pid).close()
+        return Reading(at, used, sum(map(self._resident, pids)))
+
+    def _resident(self, pid: int) -> int:
+        memory = self._memory.get(pid)
+        if memory is None:
+            memory = self._memory[pid] = self._files.open(f"/proc/{pid}/statm")
+        try:
+            return resident(memory)
+        except (OSError, ValueError, IndexError):
+            self._memory.pop(pid).close()  # it ended since; should its pid come again, the next look opens that one
+            return 0
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for file in (self._cpu, self._procs, *self._memory.values()):
+            file.close()
+
+
+def _below(group: str) -> list[int]:
+    """Return the processes in the groups inside of one that has none itself; raise OSError when it is gone."""
+    with open(f"{group}/cgroup.events", "rb", buffering=0) as file:
+        if b"populated 1" not in file.read(256):
+            return []
+    found: list[int] = []
+    for entry in os.scandir(group):
+        if entry.is_dir(follow_symlinks=False):
+            with open(f"{entry.path}/cgroup.procs", "rb", buffering=0) as file:
+                found += [int(pid) for pid in file.readall().split()] or _below(entry.path)
+    return found
+
+
+class Groups:
+    """Know where control groups are mounted, and find the one that the shim has made for a run."""
+
+    def __init__(self) -> None:
+        self._mount, self._top = mounted()
+        self._own = _group_of("self") or "/"
+
+    def of(self, root: Root) -> str | None:
+        """Return the directory of a run's own group; None if it has none."""
+        path = _group_of(str(root.pid)) if self._mount else None
+        found = own_group(path or "/", root.run)
+        if found is None or (self._own + "/").startswith(found + "/"):
+            return None  # the second: a core that is itself a job of another one, and makes no groups for its own
+        if self._top != "/" and found.startswith(self._top + "/"):  # a container without a namespace of its own
+            found = found[len(self._top) :]
+        return self._mount + found
+
+
+def own_group(path: str, run: int) -> str | None:
+    """Return that part of a process's group that is its run's own, `…/taskmaster-INSTANCE/KEY.RUN`; None if none is."""
+    parts = path.split("/")
+    for at in range(len(parts) - 1, 1, -1):  # a job may make groups of its own in there
+        if parts[at - 1].startswith("taskmaster-") and parts[at].endswith(f".{run}"):
+            return "/".join(parts[: at + 1])
+    return None
+
+
+def mounted(mountinfo: str = "/proc/self/mountinfo") -> tuple[str, str]:
+    """Return where control groups of version 2 are mounted, and which one is at the top there; "" if nowhere."""
+    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            left, _, right = line.partition(" - ")
+            if right.startswith("cgroup2 "):
+                fields = [each.replace("\\040", " ").replace("\\134", "\\") for each in left.split(" ")]
+                return fields[4], fields[3]
+    return "", "/"
+
+
+def _group_of(pid: str) -> str | None:
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as lines:
+            return next((line[3:].rstrip("\n") for line in lines if line.startswith("0::")), None)
+    except OSError:
+        return None
