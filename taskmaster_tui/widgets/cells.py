@@ -71,10 +71,16 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     """Join neighbours of one role, and blanks with what is before them: fewer escapes on the wire."""
     joined: list[Span] = []
     for text, role in spans:
-        if not text:
-            continue
-        if joined and (role == joined[-1][1] or (text.isspace() and joined[-1][1] not in _SOLID)):
-            joined[-1] = (joined[-1][0] + text, joined[-1][1])
-        else:
-            joined.append((text, role))
+        body = text.lstrip(" ")
+        if blanks := text[: len(text) - len(body)]:
+            _add(joined, blanks, joined[-1][1] if joined and joined[-1][1] not in _SOLID else "")
+        if body:
+            _add(joined, body, role)
     return joined
+
+
+def _add(joined: list[Span], text: str, role: str) -> None:
+    if joined and role == joined[-1][1]:
+        joined[-1] = (joined[-1][0] + text, role)
+    else:
+        joined.append((text, role))

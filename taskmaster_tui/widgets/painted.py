@@ -14,6 +14,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.color import Color
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -53,7 +54,7 @@ class Painted(Widget):
     """Begins the names of its component classes."""
 
     ascii = False
-    """Whether to paint with ASCII alone; taken from the app's `glyphs` when mounted."""
+    """Whether to paint with ASCII alone; follows the app's `glyphs`."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's word
         super().__init__(id=id, classes=classes)
@@ -84,13 +85,10 @@ class Painted(Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Paint the lines of a region; called by the compositor for what must be sent again."""
-        ground = self.background_colors
-        if ground != self._ground:  # a container changed its colour: nobody tells its children
-            self._ground = ground
-            self.notify_style_update()
+        ground = self._grounded()
         strips = [self.paint_line(y) for y in crop.line_range]
         for line_filter in self.get_line_filters():
-            strips = [strip.apply_filter(line_filter, ground[1]) for strip in strips]
+            strips = [strip.apply_filter(line_filter, ground) for strip in strips]
         if crop.column_span != (0, self.size.width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
@@ -101,9 +99,14 @@ class Painted(Widget):
         self._looks = {}
         self.restyled()
 
-    def on_mount(self) -> None:
-        """Take the set of glyphs the app wants."""
-        self.ascii = getattr(self.app, "glyphs", "unicode") == "ascii"
+    def _grounded(self) -> Color:
+        """Return the background; forget styles if it, or the glyphs, are others: nobody tells a container's children."""
+        ground, glyphs = self.background_colors, getattr(self.app, "glyphs", "unicode")
+        if (ground, glyphs) != self._ground:
+            self._ground = (ground, glyphs)
+            self.ascii = glyphs == "ascii"
+            self.notify_style_update()
+        return ground[1]
 
     def _new_look(self, roles: tuple[str, ...]) -> Style:
         names = [name for role in roles if role and (name := f"{self.PREFIX}--{role}") in self.COMPONENT_CLASSES]
@@ -165,9 +168,9 @@ class Scrolled(Painted):
 
     def bar_at(self, y: int) -> Span:
         """Return what the scroll bar shows on line `y`, and its role."""
-        begin, length = self._thumb()
-        if y not in self.track:
+        if not self.barred or y not in self.track:
             return " ", ""
+        begin, length = self._thumb()
         if begin <= y - self.track.start < begin + length:
             return ("#" if self.ascii else "█"), "thumb"
         return ("|" if self.ascii else "│"), "track"

@@ -18,11 +18,11 @@ from textual.strip import Strip
 from taskmaster_tui.model.columns import Column
 from taskmaster_tui.model.words import GLYPHS
 from taskmaster_tui.widgets.cells import Span, fit, fit_spans
-from taskmaster_tui.widgets.listed import Listed, Treed
+from taskmaster_tui.widgets.listed import Listed
 from taskmaster_tui.widgets.painted import component_classes, role_css
 from taskmaster_tui.widgets.slots import Slot, lay_out
 
-__all__ = ["Cell", "Column", "RowSource", "RowTree", "Tinted", "Treed"]
+__all__ = ["Cell", "Column", "Parted", "RowSource", "RowTree", "Tinted"]
 
 Cell = Span | Sequence[Span]
 """(text, role), or several of them where one cell has parts of different roles."""
@@ -42,6 +42,14 @@ class RowSource(Protocol):
 
     def marked(self, row_id: str) -> bool:
         """Tell whether the person marked the row."""
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A source whose first cell has parts of different roles: a coloured glyph before a plain name."""
+
+    def name_parts(self, row_id: str) -> Sequence[Span]:
+        """Return the parts of the first cell."""
 
 
 @runtime_checkable
@@ -74,7 +82,7 @@ class RowTree(Listed, can_focus=True):
         {role_css(
             PREFIX,
             cursor="color: $role-accent; text-style: reverse;",
-            blurred="text-style: bold; background: $boost;",
+            blurred="text-style: bold; background: $block-cursor-blurred-background;",
             header="color: $role-dim; text-style: bold;",
             thumb="color: $role-accent;",
             track="color: $role-dim;",
@@ -160,7 +168,7 @@ class RowTree(Listed, can_focus=True):
     @property
     def slots(self) -> tuple[Slot, ...]:
         """The columns that have room, with their widths and places."""
-        width = self.size.width - self.barred
+        width = self.size.width - 1  # the scroll bar's, there or not: columns must not jump when it comes
         if self._laid[0] != width:
             self._laid = (width, lay_out(self._columns, width, self._margin))
             self._lines = {}
@@ -212,22 +220,21 @@ class RowTree(Listed, can_focus=True):
         if not self._ids:
             return self.strip([(self.empty_line(y - self._header), "dim")])
         index = self.first + y - self._header
-        bar = [self.bar_at(y)] if self.barred else []
         if index >= len(self._ids):
-            return self.strip([(" " * (self.size.width - len(bar)), ""), *bar])
-        return self._row(self._ids[index], index == self._cursor, slots, bar)
+            return self.strip([(" " * (self.size.width - 1), ""), self.bar_at(y)])
+        return self._row(self._ids[index], index == self._cursor, slots, self.bar_at(y))
 
-    def _row(self, row_id: str, under_cursor: bool, slots: Sequence[Slot], bar: list[Span]) -> Strip:
+    def _row(self, row_id: str, under_cursor: bool, slots: Sequence[Slot], bar: Span) -> Strip:
         line = self._lines.get(row_id) or self._lines.setdefault(row_id, self._asked(row_id))
         way = ("cursor" if self.has_focus else "blurred") if under_cursor else ""
-        key = f"{way}{bar}"
+        key = f"{way}{bar[0]}"
         painted = line.painted.get(key)
         if painted is None:
             spans = self._spans(line, slots, under_cursor)
             if way == "cursor":  # one colour: parts that are reversed one by one are a patchwork
                 spans = [("".join(text for text, _ in spans), "cursor")]
             over = ("blurred",) if way == "blurred" else ()
-            painted = Strip([*self.segments(spans, *over), *self.segments(bar)], self.size.width)
+            painted = Strip([*self.segments(spans, *over), *self.segments([bar])], self.size.width)
             line.painted[key] = painted
         return painted
 
@@ -235,15 +242,22 @@ class RowTree(Listed, can_focus=True):
         """Ask the source for a row."""
         role = self.source.row_role(row_id) if isinstance(self.source, Tinted) else ""
         try:
-            cells = tuple(self.source.cells(row_id, [slot.column for slot in self.slots]))
+            cells = tuple(self._cells(row_id))
         except KeyError:  # it went away, and `rows_changed` is on its way
             return _Line((), False, "", {})
         return _Line(cells, self.source.marked(row_id), role, {})
 
+    def _cells(self, row_id: str) -> Sequence[Cell]:
+        columns = [slot.column for slot in self.slots]
+        cells = self.source.cells(row_id, columns)
+        if isinstance(self.source, Parted) and columns and columns[0].id == "name":
+            return [self.source.name_parts(row_id), *cells[1:]]
+        return cells
+
     def _spans(self, line: _Line, slots: Sequence[Slot], under_cursor: bool) -> list[Span]:
         """Return a row cut and padded to its columns."""
-        margin = (">" if under_cursor else " ") + (("+" if line.marked else " ") if self._margin > 1 else "")
-        spans: list[Span] = [(margin, "accent" if line.marked else line.role)]
+        mark = "+" if line.marked else " "
+        spans: list[Span] = [(">" if under_cursor else " ", line.role), (mark[: self._margin - 1], "accent")]
         more = "~" if self.ascii else "…"
         x = self._margin
         for slot, cell in zip(slots, line.cells, strict=False):
@@ -252,17 +266,19 @@ class RowTree(Listed, can_focus=True):
             fitted = fit_spans(spans_of(cell), slot.column.width, slot.column.align, more)
             spans += [(text, role or line.role) for text, role in fitted]
             x = slot.x + slot.column.width
-        return [*spans, (" " * (self.size.width - self.barred - x), line.role)]
+        return [*spans, (" " * (self.size.width - 1 - x), line.role)]
 
     def _titles(self, slots: Sequence[Slot]) -> list[Span]:
         """Return the header; the column that sorts has an arrow."""
-        text = " " * self._margin
+        text = ""
         for slot in slots:
             column = slot.column
             title = column.title + (self._arrow() if column.id == self.sort else "")
             # with an arrow and no room it is the title that gives way
-            text += " " * (slot.x - cell_len(text)) + fit(title[-column.width :], column.width, column.align)
-        return [(text + " " * (self.size.width - cell_len(text)), "header")]
+            text += " " * (slot.x - self._margin - cell_len(text))
+            text += fit(title[-column.width :], column.width, column.align)
+        rest = self.size.width - self._margin - cell_len(text)
+        return [(" " * self._margin, ""), (text, "header"), (" " * rest, "")]
 
     def _arrow(self) -> str:
         down, up = ("v", "^") if self.ascii else ("▼", "▲")
