@@ -7,7 +7,7 @@ page is not its business. Pages, searches and counts are built on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from msgspec import Struct, ValidationError, convert
 
@@ -56,13 +56,27 @@ class State(Struct):
 class Limits(NamedTuple):
     """Say when a page is full."""
 
-    bytes: int
+    size: int
+    """Bytes of output, or places."""
+    budget: float
     deadline: float
     clock: Callable[[], float]
+
+    @classmethod
+    def of(cls, size: int, budget: float, clock: Callable[[], float]) -> Self:
+        """Return limits that count from now."""
+        return cls(size, budget, clock() + budget, clock)
 
     def expired(self) -> bool:
         """Tell whether the time is over."""
         return self.clock() >= self.deadline
+
+    def granted(self) -> Self:
+        """Return limits that leave some time from now on.
+
+        Looking for the first line of each of a thousand files may take all there was; then no page would hold much.
+        """
+        return self._replace(deadline=max(self.deadline, self.clock() + self.budget / 2))
 
 
 class Group:
@@ -129,6 +143,7 @@ class Feed:
             self.held = batch.held
             yield from reversed(batch.lines) if backwards else batch.lines
             self._cursor, self._batch, self.more = batch.next, None, batch.more
+            self._ask = self._ask.wider()
             if not batch.lines and batch.more:
                 yield None
 

@@ -35,6 +35,10 @@ from taskmaster_core.logs.stream import Ask, Cursor
 MOST = 5_000
 """Places in one answer."""
 
+_AT_ONCE = 8 << 20
+_SMALLEST = 16 << 10
+"""Bytes searched in all files before the first place can be told, and in each of very many."""
+
 _COUNTED = 1 << 20
 """Bytes that are counted at once."""
 
@@ -67,7 +71,7 @@ def find(
 
     The cursor may be that of a page. Raise UsageError for a bad pattern, Refused for one that does not end.
     """
-    hunt = _Hunt(query, Limits(most, clock() + budget, clock), back=back)
+    hunt = _Hunt(query, Limits.of(most, budget, clock), back=back)
     return hunt.find(hunt.state(cursor))
 
 
@@ -79,7 +83,7 @@ def count(
     clock: Callable[[], float] = time.monotonic,
 ) -> Found:
     """Return how many lines there are as far as could be looked; ask again with the cursor while `more`."""
-    hunt = _Hunt(query, Limits(0, clock() + budget, clock), back=False)
+    hunt = _Hunt(query, Limits.of(0, budget, clock), back=False)
     return hunt.count(hunt.state(cursor))
 
 
@@ -126,14 +130,15 @@ class _Hunt:
         by_number = list(feeds.values())
         runs = [feed.backward() if self._back else feed.forward() for feed in by_number]
         lines: list[LogLine] = []
-        more = False
+        limits, more = self._limits, False
         for found in merge(runs, newest=self._back):
             if found is not None and not found[1].note:
                 number, line = found
+                limits = limits if lines else limits.granted()
                 by_number[number].took(line.offset if self._back else line.offset + len(line.data))
                 lines.append(line)
-            full = len(lines) >= self._limits.bytes
-            if full or ((found is None or not len(lines) % 16) and self._limits.expired()):
+            full = len(lines) >= limits.size
+            if full or ((found is None or not len(lines) % 16) and limits.expired()):
                 more = True
                 break
         state.at = cursors_of(feeds)
@@ -146,7 +151,8 @@ class _Hunt:
         if pattern is None:
             return Feed(group, start, Ask(Sift(group.label), bound=bound), lambda work: work())
         sift = Sift(group.label, pattern.may, pattern.hit, pattern.spans)
-        return Feed(group, start, Ask(sift, pattern.block, bound, window=pattern.block), pattern.patiently)
+        block = max(_SMALLEST, min(pattern.block, _AT_ONCE // len(self._groups)))
+        return Feed(group, start, Ask(sift, block, bound, window=block), pattern.patiently)
 
     def count(self, state: State) -> Found:
         """Count lines on from there, one file after the other."""

@@ -32,11 +32,14 @@ from taskmaster_core.logs.feeds import (
 from taskmaster_core.logs.lines import LogLine, Sift
 from taskmaster_core.logs.merge import merge
 from taskmaster_core.logs.pattern import Pattern
-from taskmaster_core.logs.stream import BLOCK, REST, Ask, Cursor
+from taskmaster_core.logs.stream import BACK, BLOCK, REST, Ask, Cursor
 
 __all__ = ["Page", "Place", "Query", "Source", "around", "as_place", "back", "page", "read"]
 
 _SMALLEST = 16 * 1024
+_FIRST = 4 * 1024
+_USUAL = 400
+"""Bytes looked at for each line that is wanted, at first: a line of 130, and half as many again for uneven files."""
 
 
 class Query(Struct, frozen=True):
@@ -102,7 +105,7 @@ def page(
 
     At most about `max_bytes` of output and `budget` seconds: a page may be empty and say `more`.
     """
-    answer = _Answer(query, Limits(max_bytes, clock() + budget, clock))
+    answer = _Answer(query, Limits.of(max_bytes, budget, clock))
     return answer.page(load(cursor) if cursor is not None else answer.begin())
 
 
@@ -118,7 +121,7 @@ def back(
 
     With `more` there are fewer, because time or bytes were up: ask again from `begin` for the rest.
     """
-    answer = _Answer(query, Limits(max_bytes, clock() + budget, clock))
+    answer = _Answer(query, Limits.of(max_bytes, budget, clock))
     return answer.back(load(cursor) if cursor is not None else answer.end())
 
 
@@ -131,7 +134,7 @@ def around(
     clock: Callable[[], float] = time.monotonic,
 ) -> Page:
     """Return `query.n` lines from that very one on (if it is gone: from its time on); raise as `page`."""
-    answer = _Answer(query, Limits(max_bytes, clock() + budget, clock))
+    answer = _Answer(query, Limits.of(max_bytes, budget, clock))
     return answer.page(State(at=answer.at_place(place)))
 
 
@@ -242,17 +245,19 @@ class _Answer:
         feeds = self._backward(state.at)
         by_number = list(feeds.values())
         left = self._query.n if self._query.n is not None else math.inf
-        room, more, first = self._limits.bytes, False, False
+        limits, more, first = self._limits, False, False
+        room = limits.size
         lines: list[LogLine] = []
         for found in merge([feed.backward() for feed in by_number], newest=True) if left > 0 else ():
             if found is not None:
                 number, line = found
+                limits = limits if lines else limits.granted()
                 by_number[number].took(line.offset)
                 lines.append(line)
                 room -= len(line.data)
             if len(lines) >= left:
                 break
-            if room <= 0 or ((found is None or not len(lines) % 16) and self._limits.expired()):
+            if room <= 0 or ((found is None or not len(lines) % 16) and limits.expired()):
                 more = True
                 break
         else:
@@ -272,16 +277,18 @@ class _Answer:
         }
         by_number = list(feeds.values())
         lines: list[LogLine] = []
-        room, most = self._limits.bytes, query.most or math.inf
+        limits, most = self._limits, query.most or math.inf
+        room = limits.size
         more = False
         for found in merge([feed.forward() for feed in by_number]):
             if found is not None:
                 number, line = found
+                limits = limits if lines else limits.granted()
                 by_number[number].took(line.offset + len(line.data))
                 lines.append(line)
                 room -= len(line.data)
             full = room <= 0 or len(lines) >= most
-            if full or ((found is None or not len(lines) % 16) and self._limits.expired()):
+            if full or ((found is None or not len(lines) % 16) and limits.expired()):
                 more = True
                 break
         begin, state.at = state.at, cursors_of(feeds)
@@ -307,11 +314,13 @@ class _Answer:
 
     def _feed(self, group: Group, start: Cursor, bound: Cursor | None) -> Feed:
         query, pattern = self._query, self._pattern
-        share = max(_SMALLEST, min(pattern.block if pattern else BLOCK, self._limits.bytes // len(self._groups)))
-        sift = Sift(group.label, pattern.may, pattern.hit, pattern.spans) if pattern else Sift(group.label)
+        share = max(_SMALLEST, min(pattern.block if pattern else BLOCK, self._limits.size // len(self._groups)))
+        few = query.most or (query.n if not query.follow else None)
+        needed = share if few is None or pattern else few * _USUAL // len(self._groups)
+        first, window = max(_SMALLEST, min(share, needed)), max(_FIRST, min(BACK, share, needed))
         partial = query.partial or not query.follow
         rest = REST if query.follow else 0.0
-        ask = Ask(sift, share, bound, partial, rest, settle=query.follow and group.tagged)
+        ask = Ask(sift, first, bound, partial, rest, window, share, settle=query.follow and group.tagged)
         return Feed(group, start, ask, pattern.patiently if pattern else lambda work: work())
 
 

@@ -23,7 +23,8 @@ T = TypeVar("T")
 BLOCK = 256 * 1024
 REST = 0.3
 """Seconds without growth after which an unfinished line counts as one: a prompt, not a line caught half written."""
-_BACK = 64 * 1024
+BACK = 64 * 1024
+"""Bytes read at once going backwards, unless asked otherwise."""
 _BACK_FAR = 1024 * 1024
 """So far back the start of a line is looked for; of a longer one the pieces begin elsewhere than going forward."""
 _MARK = 64
@@ -57,10 +58,21 @@ class Ask(NamedTuple):
     """An unfinished last line counts as a line."""
     rest: float = 0.0
     """With `partial`: not before the file has not grown for so many seconds."""
-    window: int = _BACK
+    window: int = BACK
     """Bytes to look at in one step backwards."""
+    most: int = 0
+    """What `limit` and `window` may become, see `wider`."""
     settle: bool = False
     """Leave bytes alone that the shim has not indexed yet, if they are fresh: their tag would be unknown."""
+
+    def wider(self) -> Ask:
+        """Return what to ask next: a page often needs a little of each file, and then much of one."""
+        if self.limit >= self.most and self.window >= min(self.most, BACK):
+            return self
+        return self._replace(
+            limit=max(self.limit, min(2 * self.limit, self.most)),
+            window=max(self.window, min(2 * self.window, self.most, BACK)),
+        )
 
 
 class Batch(NamedTuple):
@@ -156,7 +168,7 @@ class _Open:
     def line_from(self, offset: int) -> int:
         """Return the offset of the first line that begins there or later."""
         while 0 < offset < self.data.size:
-            data = self.data.read(offset - 1, _BACK)
+            data = self.data.read(offset - 1, BACK)
             newline = data.find(b"\n")
             if newline >= 0:
                 return offset + newline
@@ -425,7 +437,7 @@ def _forward(opened: _Open, offset: int, end: int, ask: Ask, *, last: bool) -> B
 
 
 def _backward(opened: _Open, low: int, end: int, ask: Ask) -> Batch:
-    for window in (ask.window, _BACK_FAR):
+    for window in (ask.window, max(ask.window, BACK), _BACK_FAR):
         start = max(low, end - window)
         block = opened.read(start, end)
         if start == low:
