@@ -431,6 +431,12 @@ class World:
             self._counts = Counts(*map(sum, zip(*tallies, strict=True))) if tallies else Counts()
         return self._counts
 
+    def totals(self) -> tuple[float | None, int | None]:
+        """Return CPU and memory of everything, None where nothing is known."""
+        cpus = [cpu for job in self.jobs.values() if (cpu := job.cpu) is not None]
+        sizes = [rss for job in self.jobs.values() if (rss := job.rss) is not None]
+        return sum(cpus) if cpus else None, sum(sizes) if sizes else None
+
     def procs(self) -> Iterable[Proc]:
         """Return all processes, job by job."""
         return (proc for job in self.jobs.values() for proc in job.procs.values())

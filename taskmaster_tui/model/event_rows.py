@@ -1,0 +1,109 @@
+"""Turn events into rows: when, what about, what happened and because of what.
+
+Decides which events are kept in memory and which a filter shows. The Events view and the detail pane show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from taskmaster_core.wire import Event
+from taskmaster_tui.model import fmt, story
+from taskmaster_tui.model.columns import Column
+
+EVENT_COLUMNS = (
+    Column("at", "TIME", 13, "left", 0),
+    Column("key", "ABOUT", 18, "left", 0),
+    Column("text", "WHAT HAPPENED, AND WHY", 0, "left", 0),
+)
+
+KEPT = 20_000
+"""Events in memory; older ones are asked of the journal again when somebody goes there."""
+
+BAD = frozenset({"error", "failed", "warn"})
+
+
+class EventRows:
+    """Be a row source of events, oldest first; the id of a row is the event's number."""
+
+    def __init__(self) -> None:
+        self.filter = ""
+        self.problems = False
+        self.now = 0.0
+        self._events: dict[str, Event] = {}
+        self._ids: list[str] = []
+
+    def load(self, events: Iterable[Event]) -> None:
+        """Show these events and no others."""
+        self._events = {str(event.seq): event for event in events}
+        self.rebuild()
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Add newer events."""
+        for event in events:
+            self._events.setdefault(str(event.seq), event)
+            if self._shows(event) and (not self._ids or int(self._ids[-1]) < event.seq):
+                self._ids.append(str(event.seq))
+        while len(self._events) > KEPT:
+            first = next(iter(self._events))
+            del self._events[first]
+            if self._ids and self._ids[0] == first:
+                del self._ids[0]
+
+    def prepend(self, events: Iterable[Event]) -> None:
+        """Add older events in front."""
+        self._events = {**{str(event.seq): event for event in events}, **self._events}
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Decide anew which are shown."""
+        self._ids = [number for number, event in self._events.items() if self._shows(event)]
+
+    @property
+    def first(self) -> int | None:
+        """Return the number of the oldest event in memory."""
+        return int(next(iter(self._events))) if self._events else None
+
+    @property
+    def hidden(self) -> int:
+        """Return how many the filter keeps away."""
+        return len(self._events) - len(self._ids)
+
+    def event(self, row_id: str | None) -> Event | None:
+        """Return the event of a row."""
+        return self._events.get(row_id or "")
+
+    def neighbour(self, row_id: str | None, step: int) -> str | None:
+        """Return the row of the same process's event before (-1) or after (1) this one, None if there is none."""
+        here = self.event(row_id)
+        if here is None or row_id not in self._ids:
+            return None
+        at = self._ids.index(row_id)
+        rows = self._ids[at + 1 :] if step > 0 else reversed(self._ids[:at])
+        return next((each for each in rows if self._events[each].key == here.key), None)
+
+    def ids(self) -> Sequence[str]:
+        """Return the rows that are shown."""
+        return self._ids
+
+    def cells(self, row_id: str, columns: Sequence[Column]) -> Sequence[tuple[str, str]]:
+        """Return a row's cells."""
+        event = self._events[row_id]
+        text, role = story.event_line(event)
+        told = {"at": (fmt.when(event.at, self.now or event.at), "dim"), "key": (fmt.plain(event.key) or "core", ""),
+                "text": (text, role)}  # fmt: skip
+        return [told[column.id] for column in columns]
+
+    def marked(self, row_id: str) -> bool:
+        """Tell that events are not marked."""
+        return False
+
+    def _shows(self, event: Event) -> bool:
+        text, role = story.event_line(event)
+        if self.problems and role not in BAD:
+            return False
+        words = self.filter.lower().split()
+        if not words:
+            return True
+        where = f"{event.key} {event.type} {text}".lower()
+        return all((word[1:] not in where) if word[:1] == "!" and word[1:] else word in where for word in words)

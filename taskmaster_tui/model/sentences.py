@@ -1,0 +1,210 @@
+"""Say what an event means, in one sentence for people, and how much it matters: the core's own words, here too.
+
+Forgiving: an event of another version, with fields missing or strange, still becomes a sentence; nothing in it reaches
+the terminal but text. It stands here as well because a client knows the wire and nothing of the core; a test holds the
+two together. `story` calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from taskmaster_core.wire import Cause
+
+Data = Mapping[str, Any]
+
+_ERROR = frozenset({"fatal", "unkillable", "config_error"})
+_WARNING = frozenset({"failed", "backoff", "reload_refused", "core_replaced", "swept", "lost"})
+_DEBUG = frozenset({"cleared", "core_ready", "intent"})
+
+
+def level(type_: str, data: Data) -> str:
+    """Return how much an event matters: debug, info, warning or error."""
+    if type_.endswith("_trouble"):
+        return "info" if data.get("over") else "warning"
+    if type_ in _ERROR:
+        return "error"
+    if type_ in _WARNING or (type_ == "exited" and not data.get("expected", True)):
+        return "warning"
+    if type_ == "killed":
+        return "warning" if data.get("forced") else "info"
+    return "debug" if type_ in _DEBUG else "info"
+
+
+def what(type_: str, data: Data) -> str:
+    """Return what happened, without whom it happened to."""
+    say = _SENTENCES.get(type_)
+    return say(data) if say is not None else _generic(type_, data)
+
+
+def why(cause: Cause) -> str:
+    """Return who asked for it, "" where that goes without saying."""
+    match cause.kind:
+        case "operator":
+            said = f"asked by {cause.who or 'an operator'}"
+        case "reload":
+            said = f"by generation {cause.generation}" if cause.generation else "by a reload"
+        case "signal":
+            said = "by a signal"
+        case _:
+            said = ""
+    return ", ".join(each for each in (said, cause.text) if each)
+
+
+# What happened to a process --------------------------------------------------------------------------------------
+
+
+def how_it_ended(data: Data) -> str:
+    """Say how a run ended: "with code 1", "by SIGKILL", or that it is not known."""
+    if data.get("stage"):
+        return f"at {data['stage']}: {data.get('message') or data.get('errno') or 'no reason was told'}"
+    if data.get("signal"):
+        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else "")
+    return "in an unknown way" if data.get("code") is None else f"with code {data['code']}"
+
+
+def _rest(data: Data) -> str:
+    swept, lingering = data.get("swept"), data.get("lingering")
+    said = ""
+    if isinstance(swept, list | tuple) and swept:
+        names = ", ".join(" ".join(map(str, reversed(each))) if isinstance(each, list) else str(each) for each in swept)
+        said += f"; {names} had left its group and was killed"
+    if lingering:
+        said += f"; {lingering} of its descendants live on"
+    return said
+
+
+def _with_pid(data: Data) -> str:
+    return f" with pid {data['pid']}" if data.get("pid") is not None else ""
+
+
+def _pid(data: Data) -> str:
+    return f" (pid {data['pid']})" if data.get("pid") is not None else ""
+
+
+def _exited(data: Data) -> str:
+    kind = "too early " if data.get("early") else "" if data.get("expected", True) else "unexpectedly "
+    held = "; it is held, so it is not started again" if data.get("held") else ""
+    return f"ended {kind}{how_it_ended(data)}{_rest(data)}{held}"
+
+
+def _stopped(data: Data) -> str:
+    ended = data.get("stage") or data.get("signal") or data.get("code") is not None
+    how = f", it ended {how_it_ended(data)}" if ended else ""
+    forced = " after it had to be killed" if data.get("forced") else ""
+    return f"stopped{forced}{how}{_rest(data)}"
+
+
+def _backoff(data: Data) -> str:
+    of = f" of {data['of']}" if data.get("of") else ""
+    tries = f" (run {data['tries']}{of} failed)" if data.get("tries") else ""
+    return f"waits {data.get('delay', '?')} s until the next try{tries}"
+
+
+def _killed(data: Data) -> str:
+    forced = ": it did not stop in time" if data.get("forced") else ""
+    return f"is killed{_pid(data)}{forced}"
+
+
+def _stopping(data: Data) -> str:
+    then = {"up": ", to be started again", "gone": ", to be removed"}.get(str(data.get("goal")), "")
+    first = ": what its last run left behind is ended first" if data.get("lingering") else ""
+    return f"is being stopped{then}{first}"
+
+
+def _unkillable(data: Data) -> str:
+    left = data.get("pids")
+    pids = f" (pids {', '.join(map(str, left))})" if isinstance(left, list | tuple) and left else _pid(data)
+    return f"does not die, not even of SIGKILL{pids}"
+
+
+def _scaled(data: Data) -> str:
+    jobs = data.get("jobs")
+    more = f", with {', '.join(map(str, jobs[1:]))}" if isinstance(jobs, list | tuple) and len(jobs) > 1 else ""
+    return f"was scaled to {data.get('n', '?')}{more}"
+
+
+# What happened to the whole --------------------------------------------------------------------------------------
+
+
+def _reloaded(data: Data) -> str:
+    counts = ", ".join(f"{data.get(each, 0)} {each}" for each in ("added", "changed", "removed"))
+    return (
+        f"generation {data.get('generation', '?')} of the config is in force: {counts}, {data.get('same', 0)} the same"
+    )
+
+
+def _config_error(data: Data) -> str:
+    return (
+        f"the config has {data.get('problems', 'some')} problem(s), nothing was changed; first {data.get('first', '')}"
+    )
+
+
+def _core(happened: str) -> Callable[[Data], str]:
+    def say(data: Data) -> str:
+        version = f" {data['version']}" if data.get("version") else ""
+        generation = f", generation {data['generation']} of the config" if data.get("generation") else ""
+        shim = f" below shim {data['shim_pid']}" if data.get("shim_pid") else ""
+        return f"core{version}{_pid(data)} {happened}{shim}{generation}"
+
+    return say
+
+
+def _log_trouble(data: Data) -> str:
+    if data.get("text"):
+        return str(data["text"])
+    path, errno = data.get("path", "?"), data.get("errno") or "no reason was told"
+    if data.get("over"):
+        return f"output to {path} is written again, {data.get('bytes', '?')} bytes were lost"
+    return f"output to {path} is being lost: {errno}"
+
+
+def _trouble(part: str) -> Callable[[Data], str]:
+    return lambda data: f"{part}: {data.get('text', '')}"
+
+
+def _text(name: str, before: str = "") -> Callable[[Data], str]:
+    return lambda data: f"{before}{data.get(name, '')}"
+
+
+def _generic(type_: str, data: Data) -> str:
+    if type_.endswith("_trouble") and data.get("text"):
+        return _trouble(type_.removesuffix("_trouble"))(data)
+    facts = ", ".join(f"{name} {value}" for name, value in data.items() if value is not None and value != "")
+    return f"{type_.replace('_', ' ')}: {facts}" if facts else type_.replace("_", " ")
+
+
+_SENTENCES: dict[str, Callable[[Data], str]] = {
+    "started": lambda data: f"started{_with_pid(data)}",
+    "running": lambda data: f"is running{_with_pid(data)}",
+    "exited": _exited,
+    "failed": lambda data: f"could not start: failed {how_it_ended(data)}",
+    "backoff": _backoff,
+    "fatal": lambda data: f"is given up: {data.get('reason') or 'too many unsuccessful runs'}",
+    "stopping": _stopping,
+    "stopped": _stopped,
+    "cleared": lambda data: f"has nothing left of its last run{_rest(data)}",
+    "killed": _killed,
+    "unkillable": _unkillable,
+    "removed": lambda _: "was removed",
+    "added": lambda _: "was added",
+    "scaled": _scaled,
+    "reset": lambda _: "was reset: its count of failures begins anew",
+    "held": lambda _: "is held: it is not started again by itself",
+    "released": lambda _: "is released: it is started again by itself as its policy says",
+    "signalled": lambda data: f"got signal {data.get('signum', '?')}{_pid(data)}",
+    "adopted": lambda data: str(data.get("message") or f"was taken over{_with_pid(data)}"),
+    "reloaded": _reloaded,
+    "reload_refused": _text("reason", "the config was not taken: "),
+    "config_error": _config_error,
+    "core_started": _core("started"),
+    "core_replaced": _core("took over from another one"),
+    "core_ready": _core("is ready"),
+    "core_stopping": lambda data: f"core is done, exit status {data.get('code', '?')}",
+    "shutdown": _text("reason", "everything is being stopped: "),
+    "log_trouble": _log_trouble,
+    "journal_trouble": _trouble("journal"),
+    "watch_trouble": _trouble("config watching"),
+    "notice": _text("message"),
+}
