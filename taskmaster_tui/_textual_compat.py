@@ -1,20 +1,29 @@
 """The only module that knows private parts of Textual: how a frame reaches the terminal, and what waits for it.
 
-It does not decide when to paint (`governor.Governor` does); outside the versions it was written for, and wherever there is
-no real terminal (tests, browser), it does nothing and Textual is as it was. The app inherits from `Governed` before `App`.
+It does not decide when to paint (`governor.Governor` does). Outside the versions it was written for, and where there is
+no real terminal (tests, browser), it does nothing and Textual is as it was. The app inherits from `Governed`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 import textual
+from rich.console import Console
 from textual import events
+from textual._compositor import CompositorUpdate
 from textual.app import App
+from textual.message import Message
 
-from taskmaster_tui.governor import Governor
+from taskmaster_tui.governor import FPS, Governor
+from taskmaster_tui.lean import lean
+from taskmaster_tui.live import Live
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,6 +34,7 @@ ROW = 2  # where the cursor is asked for: in row 1 an answer could be the key F3
 FIRST_COLUMN = 2
 FULL = 24  # of the writer's 30 places: one more frame (up to three writes) still fits, then `put` would stop the loop
 RETRY = 0.1  # seconds until a frame that was left away is tried again
+PATIENCE = 0.6  # seconds to wait for the last answer before the terminal is left
 F3_MODIFIERS = {2: "shift", 3: "alt", 4: "alt+shift", 5: "ctrl", 6: "ctrl+shift", 7: "alt+ctrl", 8: "alt+ctrl+shift"}
 
 
@@ -51,11 +61,26 @@ def pressed(event: events.CursorPosition) -> str | None:
     return f"{modifiers}+f3" if modifiers else None
 
 
+class Lean(CompositorUpdate):
+    """A frame of Textual's in fewer bytes."""
+
+    def __init__(self, frame: CompositorUpdate) -> None:
+        self.frame = frame
+
+    def render_segments(self, console: Console) -> str:
+        """Render the frame and leave away styles that are on already."""
+        return lean(self.frame.render_segments(console))
+
+
 class Governed(App[Any]):
     """An app whose live frames are acknowledged by the terminal, and whose loop a stuck terminal cannot stop."""
 
-    governor: Governor
-    _frame_owed = False
+    def __init__(self, *args: Any, fps: float = FPS, **options: Any) -> None:
+        # before Textual begins, which may display already; a subclass may have brought its own
+        self.governor: Governor = getattr(self, "governor", None) or Governor(fps)
+        self.live: Live = getattr(self, "live", None) or Live(self.governor)
+        self._frame_owed = False
+        super().__init__(*args, **options)
 
     def _real_terminal(self) -> bool:
         driver = self._driver
@@ -82,7 +107,8 @@ class Governed(App[Any]):
         if self._waiting_writes() > FULL:
             self._owe_a_frame()
             return
-        super()._display(screen, renderable)
+        frame: Any = Lean(renderable) if isinstance(renderable, CompositorUpdate) else renderable
+        super()._display(screen, frame)
         number = self.governor.question()
         if number is not None and self._driver is not None:
             self._driver.write(question(number))
@@ -98,11 +124,46 @@ class Governed(App[Any]):
         self._frame_owed = False
         self.screen.refresh()
 
-    async def on_cursor_position(self, event: events.CursorPosition) -> None:
+    async def _post_message(self, message: Message) -> bool:
+        # the driver's thread hands in what the terminal says; an answer does not queue up behind the app's own messages
+        if isinstance(message, events.CursorPosition):
+            return self._reported(message)
+        return await super()._post_message(message)
+
+    def _reported(self, event: events.CursorPosition) -> bool:
         """Take the terminal's answer, or give back the key that was mistaken for one."""
-        event.stop()
         number = answer(event)
         if number is not None:
             self.governor.answered(number)
         elif (key := pressed(event)) is not None:
-            self.post_message(events.Key(key, None))
+            return self.post_message(events.Key(key, None))
+        return True
+
+    # Leaving the terminal to somebody else: an answer that comes too late would be typed into the shell or the editor
+
+    async def settle(self, patience: float = PATIENCE) -> None:
+        """Ask nothing more and wait for the answer that is under way; call it before `suspend`."""
+        self.governor.quiet = True
+        end = time.monotonic() + patience
+        while self.governor.in_flight and time.monotonic() < end:  # noqa: ASYNC110 - the governor knows no loop
+            await asyncio.sleep(0.01)
+
+    @contextmanager
+    def suspend(self) -> Iterator[None]:
+        """Hand the terminal over; nothing is painted meanwhile (a paint would wait for ever for the stopped writer)."""
+        try:
+            with self.batch_update(), super().suspend():
+                yield
+        finally:
+            self.governor.forget()
+
+    def exit(self, result: Any = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """Leave, as `App.exit` does, but not before the answer that is under way has come."""
+        if self.governor.in_flight and not self.governor.quiet:
+            self.run_worker(self._settle_and_exit(result, return_code, message), name="settle")
+        else:
+            super().exit(result, return_code, message)
+
+    async def _settle_and_exit(self, result: Any, return_code: int, message: RenderableType | None) -> None:
+        await self.settle()
+        super().exit(result, return_code, message)
