@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import count
+from time import monotonic
 from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
 import zmq
-import zmq.asyncio
 
-from taskmaster_core import paths, wire
-from taskmaster_core.errors import BadRequest, TimedOut, UsageError
+from taskmaster_core import __version__, paths, wire
+from taskmaster_core.dial import Dial
+from taskmaster_core.drain import Drain
+from taskmaster_core.errors import BadRequest, TaskmasterError, TimedOut, UsageError
 from taskmaster_core.follow import PAGE, Follower, Verdict
-from taskmaster_core.wire import MAX_FRAME, VERSION, Reply, Request
+from taskmaster_core.reach import Denial, Diagnosis, Look, diagnose
+from taskmaster_core.wire import MAX_FRAME, VERSION, Request
+
+__all__ = [
+    "PAGE", "AsyncClient", "AsyncSubscription", "CoreSeen", "Denial", "Diagnosis", "Follower", "Look", "Message",
+    "State", "Subscription", "Verdict",
+]  # fmt: skip
 
 State = Literal["searching", "connected", "lost"]
 """`searching`: no core was found yet; `connected`: it can be asked; `lost`: it was there, and is awaited."""
@@ -29,8 +37,20 @@ State = Literal["searching", "connected", "lost"]
 SILENCE = 2.5
 """Seconds without an answer until a request is repeated (its id makes that harmless)."""
 
-LOOK = 0.5
-"""Seconds between two looks for a core where none is: there is nobody yet who could tell that one has come."""
+SAFETY = 0.25
+"""Seconds between two looks at a socket whose descriptor is silent, only while an answer is awaited."""
+
+AHEAD = 256
+"""Messages that wait for a slow reader of a subscription; more stay in the socket's queue."""
+
+HEARD = 1_000
+"""Messages that wait in a subscription's socket; more are dropped, and seen as a gap."""
+
+_SLOW = frozenset({
+    "start", "stop", "restart", "kill", "wait", "scale", "reset", "hold", "release", "signal", "undo", "reload",
+    "shutdown", "logs", "find",
+})  # fmt: skip
+"""Operations whose answer comes after an effect, or brings much: they tell nothing of the round trip."""
 
 
 class Message(NamedTuple):
@@ -40,9 +60,52 @@ class Message(NamedTuple):
     body: Any
 
 
-class _Waiting(NamedTuple):
-    frame: bytes
-    answer: asyncio.Future[tuple[Reply, bytes]]
+class CoreSeen(NamedTuple):
+    """Hold what a core told of itself in its last answer to `ping` or `status`."""
+
+    version: str
+    boot: str
+    pid: int
+    shim_pid: int | None
+    statedir: str
+
+    @property
+    def differs(self) -> bool:
+        """Tell whether it is of another version than this client."""
+        return self.version != __version__
+
+
+class _Answer(msgspec.Struct):
+    v: int
+    id: str
+    ok: bool
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: wire.ErrorBody | None = None
+
+
+_answers = msgspec.json.Decoder(_Answer)
+
+
+class _Waiting:
+    """Hold one request until its answer is there."""
+
+    def __init__(self, op: str, frame: bytes, into: Any) -> None:
+        self.op = op
+        self.frame = frame
+        self.into = into
+        self.sent: float | None = None
+        self.answer: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
+
+    def settle(self, answer: _Answer, raw: bytes) -> None:
+        """Hand the answer, or the error it brings, to who waits."""
+        try:
+            if not answer.ok:
+                wire.result_of(wire.Reply(answer.v, answer.id, False, error=answer.error))
+            self.answer.set_result((msgspec.json.decode(answer.result, type=self.into), raw))
+        except TaskmasterError as error:
+            self.answer.set_exception(error)
+        except msgspec.MsgspecError as error:
+            self.answer.set_exception(BadRequest(f"the core's answer to `{self.op}` was not understood: {error}"))
 
 
 class AsyncClient:
@@ -55,22 +118,27 @@ class AsyncClient:
         environ: Mapping[str, str] = os.environ,
         *,
         on_state: Callable[[State], None] | None = None,
+        on_attempt: Callable[[], None] | None = None,
         silence: float = SILENCE,
     ) -> None:
         self.state: State = "searching"
-        self.commands: str | None = None
-        """The command socket, once a core was found."""
-        self._candidates = paths.where_to_look(instance, environ, os.geteuid(), at)
+        self.rtt: float | None = None
+        """Seconds the last request took whose answer waits for no effect."""
+        self.core: CoreSeen | None = None
+        self.statedirs: set[str] = set() if at else {paths.places(instance, environ, os.geteuid()).statedir}
+        """Where a shim of this instance may hold its lock; what cores told is added."""
+        self.candidates = paths.where_to_look(instance, environ, os.geteuid(), at)
         self._on_state = on_state
+        self._on_attempt = on_attempt
         self._silence = silence
-        self._context = zmq.asyncio.Context()
-        self._socket: zmq.asyncio.Socket | None = None
+        self._context = zmq.Context()
+        self._dial = Dial(self._context, self.candidates, self)
         self._waiting: dict[str, _Waiting] = {}
-        self._subscriptions: set[AsyncSubscription] = set()
+        self._subscriptions: set[Subscription] = set()
         self._numbers = count(1)
         self._name = f"{os.getpid():x}-{os.urandom(6).hex()}"
         self._found = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._safety: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self.open()
@@ -81,20 +149,88 @@ class AsyncClient:
 
     def open(self) -> None:
         """Begin to look for the core; return at once."""
-        self._tasks.append(asyncio.create_task(self._search()))
+        self._dial.open()
 
     async def close(self) -> None:
         """Drop everything; requests that still wait are cancelled."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._dial.close()
         for waiting in self._waiting.values():
             waiting.answer.cancel()
+        for subscription in list(self._subscriptions):
+            subscription.close()
+        if self._safety is not None:
+            self._safety.cancel()
         self._context.destroy(linger=0)
 
     async def connected(self) -> None:
         """Wait until a core was found."""
         await self._found.wait()
+
+    # Connection ------------------------------------------------------------------------------------------------------
+
+    @property
+    def commands(self) -> str | None:
+        """Return the command socket, once a core was found."""
+        return self._dial.commands
+
+    @property
+    def attempt(self) -> int:
+        """Return how many attempts were made since there was a connection; 0 while there is one."""
+        return self._dial.attempt
+
+    @property
+    def next_in(self) -> float | None:
+        """Return the seconds until the next attempt; None while connected or while one is under way."""
+        return self._dial.next_in
+
+    def retry_now(self) -> None:
+        """Make the next attempt to connect now."""
+        self._dial.retry_now()
+
+    def redial(self) -> None:
+        """Drop the connection and make another, for one that is there but brings nothing."""
+        self._dial.redial()
+
+    def diagnosis(self) -> Diagnosis:
+        """Say why there is no connection, from what lies on the disk of this machine."""
+        return diagnose(self.candidates, [paths.Places(each, "").lock for each in sorted(self.statedirs)])
+
+    def dial_up(self, commands: str) -> None:
+        """Ask again what is still open: the core may be another one, which knows nothing of it."""
+        for subscription in self._subscriptions:
+            subscription.connect(paths.events_beside(commands))
+        self._found.set()
+        self._become("connected")
+        for waiting in list(self._waiting.values()):
+            self._post(waiting)
+
+    def dial_down(self, *, was_up: bool) -> None:
+        """Tell what is shown of the connection."""
+        if was_up:
+            for subscription in self._subscriptions:
+                subscription.disconnect()
+            self._become("lost")
+        if self._on_attempt is not None:
+            self._on_attempt()
+
+    def dial_heard(self, frames: list[bytes]) -> None:
+        """Settle the request that an answer names; what names none of ours is dropped."""
+        try:
+            answer = _answers.decode(frames[1])
+        except (msgspec.MsgspecError, RecursionError, IndexError):
+            return
+        waiting = self._waiting.get(answer.id)
+        if waiting is None or waiting.answer.done():
+            return
+        if waiting.op not in _SLOW and waiting.sent is not None:
+            self.rtt = monotonic() - waiting.sent
+        waiting.settle(answer, frames[2] if len(frames) > 2 else b"")
+
+    def _become(self, state: State) -> None:
+        if state != self.state:
+            self.state = state
+            if self._on_state is not None:
+                self._on_state(state)
 
     # Asking ----------------------------------------------------------------------------------------------------------
 
@@ -105,9 +241,13 @@ class AsyncClient:
         args: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109  # what it raises is ours, as of the sync client
+        into: Any = Any,
     ) -> Any:
-        """Return the result of an operation; raise the error the reply brings, or TimedOut after `timeout` seconds."""
-        return (await self.call_raw(op, select, args, timeout=timeout))[0]
+        """Return the result of an operation; raise the error the reply brings, or TimedOut after `timeout` seconds.
+
+        `into` is the type the result is decoded to, which is quicker than converting it afterwards.
+        """
+        return (await self.call_raw(op, select, args, timeout=timeout, into=into))[0]
 
     async def call_raw(
         self,
@@ -116,97 +256,87 @@ class AsyncClient:
         args: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109  # what it raises is ours, as of the sync client
+        into: Any = Any,
     ) -> tuple[Any, bytes]:
         """Return the result and the raw bytes that came with it; otherwise as `call`."""
         request = f"{self._name}-{next(self._numbers)}"
         frame = _encode(Request(VERSION, request, op, list(select), dict(args or {})))
-        answer: asyncio.Future[tuple[Reply, bytes]] = asyncio.get_running_loop().create_future()
-        self._waiting[request] = _Waiting(frame, answer)
+        self._waiting[request] = waiting = _Waiting(op, frame, into)
+        self._watch_over()
         try:
             async with asyncio.timeout(timeout):
-                reply, raw = await self._ask(frame, answer)
+                result, raw = await self._ask(waiting)
         except TimeoutError:
             raise TimedOut(f"no answer to `{op}` within {timeout:g} s", "it may still be done") from None
         finally:
             del self._waiting[request]
-        return wire.result_of(reply), raw
+        self._learn(op, result)
+        return result, raw
 
-    async def _ask(self, frame: bytes, answer: asyncio.Future[tuple[Reply, bytes]]) -> tuple[Reply, bytes]:
-        await self._found.wait()
-        await self._post(frame)
+    async def _ask(self, waiting: _Waiting) -> tuple[Any, bytes]:
         while True:
+            self._post(waiting)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._silence):
-                    return await asyncio.shield(answer)
+                    return await asyncio.shield(waiting.answer)
             # What takes long is answered once however often it is asked; what got lost on the way is heard now.
-            await self._post(frame)
 
-    async def _post(self, frame: bytes) -> None:
-        if self._socket is not None:
-            with suppress(zmq.Again):  # a full queue: the repetition comes when there is room
-                await self._socket.send_multipart([b"", frame], zmq.DONTWAIT)
+    def _post(self, waiting: _Waiting) -> None:
+        if self._dial.up:
+            waiting.sent = monotonic()
+            self._dial.send(waiting.frame)
 
-    # Connection ------------------------------------------------------------------------------------------------------
+    def _watch_over(self) -> None:
+        """Look at the socket now and then while an answer is awaited, whatever its descriptor says."""
+        if self._safety is None:
+            self._safety = asyncio.get_running_loop().call_later(SAFETY, self._look_after)
 
-    async def _search(self) -> None:
-        while (found := next((each for each in self._candidates if _listens(each)), None)) is None:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK)
-        self.commands = found
-        self._socket = dealer = self._context.socket(zmq.DEALER)
-        dealer.linger = 0
-        dealer.reconnect_ivl = 100
-        monitor = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        self._tasks += [asyncio.create_task(self._watch(monitor)), asyncio.create_task(self._read(dealer))]
-        dealer.connect(f"ipc://{found}")
-        for subscription in self._subscriptions:
-            subscription.connect(paths.events_beside(found))
-        self._found.set()
+    def _look_after(self) -> None:
+        self._safety = None
+        if self._waiting:
+            self._dial.look_again()
+            self._watch_over()
 
-    async def _watch(self, monitor: zmq.asyncio.Socket) -> None:
-        """Follow the connection; a new one may be to another core, which is asked again what is still open."""
-        while True:
-            frames = await monitor.recv_multipart()
-            if int.from_bytes(frames[0][:2], "little") == zmq.EVENT_DISCONNECTED:
-                self._become("lost")
-                continue
-            again = self.state == "lost"
-            self._become("connected")
-            if again:
-                for waiting in list(self._waiting.values()):
-                    await self._post(waiting.frame)
-
-    def _become(self, state: State) -> None:
-        if state != self.state:
-            self.state = state
-            if self._on_state is not None:
-                self._on_state(state)
-
-    async def _read(self, dealer: zmq.asyncio.Socket) -> None:
-        while True:
-            frames = await dealer.recv_multipart()
-            try:
-                reply = wire.decode_reply(frames[1])
-            except (BadRequest, IndexError):
-                continue  # nobody can be told: it names no request
-            waiting = self._waiting.get(reply.id)
-            if waiting is not None and not waiting.answer.done():
-                waiting.answer.set_result((reply, frames[2] if len(frames) > 2 else b""))
+    def _learn(self, op: str, result: Any) -> None:
+        if op not in ("ping", "status"):
+            return
+        said = msgspec.to_builtins(result.core) if isinstance(result, wire.Status) else result
+        said = said.get("core", said) if isinstance(said, dict) else {}
+        old = self.core if self.core is not None and self.core.boot == said.get("boot") else None
+        self.core = CoreSeen(
+            version=said.get("version", ""),
+            boot=said.get("boot", ""),
+            pid=said.get("pid", 0),
+            shim_pid=said.get("shim_pid", old.shim_pid if old else None),
+            statedir=said.get("statedir", old.statedir if old else ""),
+        )
+        if self.core.statedir:
+            self.statedirs.add(self.core.statedir)
 
     # Following -------------------------------------------------------------------------------------------------------
 
     def subscribe(self, topics: Iterable[str]) -> AsyncSubscription:
         """Return what the core publishes under these topics (or prefixes of them) from now on."""
         made = AsyncSubscription(self._context.socket(zmq.SUB), topics, self._subscriptions.discard)
-        self._subscriptions.add(made)
-        if self.commands is not None:
-            made.connect(paths.events_beside(self.commands))
+        self._join(made)
         return made
+
+    def listen(self, topics: Iterable[str], on_message: Callable[[str, bytes], object]) -> Subscription:
+        """Call `on_message` with topic and document (JSON, not decoded) of what is published from now on."""
+        made = Subscription(self._context.socket(zmq.SUB), topics, self._subscriptions.discard, on_message)
+        self._join(made)
+        return made
+
+    def _join(self, made: Subscription) -> None:
+        self._subscriptions.add(made)
+        if self._dial.up and self.commands is not None:
+            made.connect(paths.events_beside(self.commands))
 
     async def follow_events(self, since: int | None = None) -> AsyncIterator[wire.Event]:
         """Yield every event after number `since` (None: from now on), for ever, none twice and none left out."""
         with self.subscribe(("event", "beat")) as heard:
             follower = Follower((await self.call("ping"))["seq"] if since is None else since)
-            for event in await self._caught_up(follower):
+            for event in await self.caught_up(follower):
                 yield event
             async for topic, body in heard:
                 for event in await self._next_events(follower, topic, body):
@@ -219,37 +349,43 @@ class AsyncClient:
             return [msgspec.convert(body, wire.Event)]
         if verdict is Verdict.DROP:
             return []
-        found = await self._caught_up(follower)
+        found = await self.caught_up(follower)
         if topic != "beat" and follower.take(seq):
             found.append(msgspec.convert(body, wire.Event))
         follower.settle(seq)
         return found
 
-    async def _caught_up(self, follower: Follower) -> list[wire.Event]:
+    async def caught_up(self, follower: Follower, n: int | None = None) -> list[wire.Event]:
+        """Return the events after the follower's, oldest first, and move it on; with `n` only the last so many."""
         found: list[wire.Event] = []
         while True:
-            page = msgspec.convert(await self.call("events", args={"since": follower.seq}), list[wire.Event])
+            args = {"since": follower.seq} | ({} if n is None else {"n": n})
+            page = await self.call("events", args=args, into=list[wire.Event])
             found += [event for event in page if follower.take(event.seq)]
-            if len(page) < PAGE:
+            if n is not None or len(page) < PAGE:
                 return found
 
 
-class AsyncSubscription:
-    """Bring what the core publishes under some topics; it reconnects by itself, what was missed is not sent again."""
+class Subscription:
+    """Hand on what the core publishes under some topics; it reconnects by itself, what was missed is not sent again."""
 
     def __init__(
-        self, heard: zmq.asyncio.Socket, topics: Iterable[str], forget: Callable[[AsyncSubscription], None]
+        self,
+        heard: zmq.Socket[bytes],
+        topics: Iterable[str],
+        forget: Callable[[Any], None],
+        on_message: Callable[[str, bytes], object],
     ) -> None:
-        self._socket = heard
-        self._socket.linger = 0
-        self._socket.reconnect_ivl = 100
+        heard.linger = 0
+        heard.reconnect_ivl = 100
+        heard.reconnect_ivl_max = 2_000
+        heard.rcvhwm = HEARD
+        self._at: str | None = None
         self._forget = forget
+        self._on_message = on_message
+        self._drain = Drain(heard, self._take)
         for topic in topics:
             self.add(topic)
-
-    def connect(self, events: str) -> None:
-        """Listen at an event socket; the client says where it is."""
-        self._socket.connect(f"ipc://{events}")
 
     def __enter__(self) -> Self:
         return self
@@ -257,27 +393,69 @@ class AsyncSubscription:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def __aiter__(self) -> Self:
-        return self
+    def connect(self, events: str) -> None:
+        """Listen at an event socket; the client says where it is."""
+        self.disconnect()
+        self._at = f"ipc://{events}"
+        self._drain.socket.connect(self._at)
+        self._drain.look_again()
 
-    async def __anext__(self) -> Message:
-        while True:
-            message = _read_message(await self._socket.recv_multipart())
-            if message is not None:
-                return message
+    def disconnect(self) -> None:
+        """Stop listening there, and make no attempts."""
+        if self._at is not None:
+            self._drain.empty()
+            with suppress(zmq.ZMQError):  # the peer is gone, and the endpoint with it
+                self._drain.socket.disconnect(self._at)
+            self._at = None
 
     def add(self, topic: str) -> None:
         """Subscribe to one more topic (or prefix of topics)."""
-        self._socket.subscribe(topic)
+        self._drain.socket.subscribe(topic)
+        self._drain.look_again()
 
     def drop(self, topic: str) -> None:
         """Take a topic back."""
-        self._socket.unsubscribe(topic)
+        self._drain.socket.unsubscribe(topic)
+        self._drain.look_again()
 
     def close(self) -> None:
         """Stop listening."""
         self._forget(self)
-        self._socket.close(linger=0)
+        self._drain.close()
+
+    def _take(self, frames: list[bytes]) -> None:
+        if len(frames) > 1:
+            self._on_message(frames[0].decode("utf-8", "replace"), frames[1])
+
+
+class AsyncSubscription(Subscription):
+    """Bring what the core publishes as an async iterator."""
+
+    def __init__(
+        self, heard: zmq.Socket[bytes], topics: Iterable[str], forget: Callable[[AsyncSubscription], None]
+    ) -> None:
+        self._messages: deque[Message] = deque()
+        self._more = asyncio.Event()
+        super().__init__(heard, topics, forget, self._keep)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        while not self._messages:
+            self._more.clear()
+            await self._more.wait()
+        message = self._messages.popleft()
+        if not self._messages:
+            self._drain.release()
+        return message
+
+    def _keep(self, topic: str, body: bytes) -> None:
+        with suppress(ValueError):  # of a future version; a follower sees the gap and asks
+            self._messages.append(Message(topic, msgspec.json.decode(body)))
+            self._more.set()
+            if len(self._messages) >= AHEAD:
+                self._drain.hold()
 
 
 def _encode(request: Request) -> bytes:
@@ -290,23 +468,3 @@ def _encode(request: Request) -> bytes:
             f"the request has {len(frame)} bytes, at most {MAX_FRAME} can be sent", "select fewer at a time"
         )
     return frame
-
-
-def _read_message(frames: list[bytes]) -> Message | None:
-    try:
-        return Message(frames[0].decode(), msgspec.json.decode(frames[1]))
-    except (ValueError, IndexError):
-        return None  # of a future version; a follower sees the gap and asks
-
-
-def _listens(path: str) -> bool:
-    """Tell whether somebody listens at a unix socket. It never waits: unix sockets connect at once or not at all."""
-    with socket.socket(socket.AF_UNIX) as probing:
-        probing.setblocking(False)
-        try:
-            probing.connect(path)
-        except BlockingIOError:
-            return True  # somebody listens, the backlog is full
-        except OSError:
-            return False
-    return True

@@ -1,0 +1,327 @@
+"""Be the one way from the app to the core: what is known, how well it is known, and what is asked.
+
+It decides the phase of the connection (live, quiet, lost, gone, never there, denied) and what to show of it; what the
+messages mean is for `sync`. The app makes one and runs it for its whole life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from enum import StrEnum
+from statistics import median
+from time import monotonic
+from typing import Any
+
+from msgspec import Struct
+
+from taskmaster_core import wire
+from taskmaster_core.aclient import AsyncClient, Diagnosis, State
+from taskmaster_core.alogs import CoreLogs, FileLogs, LogPages
+from taskmaster_core.errors import NoCore, TaskmasterError
+from taskmaster_tui.changes import Change, Changes
+from taskmaster_tui.model.world import World
+from taskmaster_tui.sync import Sync
+
+__all__ = ["Change", "Health", "Link", "Phase"]
+
+QUIET = 1.5
+"""Seconds without a beat until what is shown counts as stale: one beat is due each second."""
+
+SILENT = 5.0
+"""Seconds without a beat until the core counts as not answering, although the connection stands."""
+
+GRACE = 1.0
+"""Seconds in which a lost core may come back before it counts as gone: the shim starts another one at once."""
+
+QUEUE = 5.0
+"""Seconds a request waits for a core that does not answer, before it is refused without having been sent."""
+
+LAG = 0.5
+"""Seconds a timer of ours may be late; beyond that it was us who slept, and the core gets time to be heard."""
+
+FILES_AFTER = 2.0
+"""Seconds after the shape of the world changed until it is asked where the output lies, for a time without a core."""
+
+
+class Phase(StrEnum):
+    """Name what the connection is like."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    STALE = "stale"
+    RECONNECTING = "reconnecting"
+    CORE_GONE = "core gone"
+    NO_CORE = "no core"
+    DENIED = "denied"
+
+
+class Health(Struct, frozen=True):
+    """Say how well the core is heard. Times are of the monotonic clock."""
+
+    phase: Phase
+    since: float
+    attempt: int = 0
+    next_in: float | None = None
+    rtt: float | None = None
+    """Seconds, the median of the last requests."""
+    step: str = ""
+    where: list[str] = []
+    shim_pid: int | None = None
+    detail: str = ""
+    version_differs: bool = False
+
+
+class Link:
+    """Hold the client, the world's feed and the phase."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        instance: str = "default",
+        socket: str | None = None,
+        tell: Callable[[Change], None],
+        environ: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.world = world
+        self.client = AsyncClient(instance, socket, environ, on_state=self._on_state, on_attempt=self._on_attempt)
+        self._clock = clock
+        self._changes = Changes(tell)
+        self._sync = Sync(self.client, world, self._changes, self._on_loaded)
+        self._topics = {"state", "event", "beat"}
+        self._heard: Any = None
+        self._phase = Phase.CONNECTING
+        self._since = self._begun = self._last = clock()
+        self._ever = False
+        self._step = "looking for a core"
+        self._diagnosis: Diagnosis | None = None
+        self._rtts: deque[float] = deque(maxlen=15)
+        self._live = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._watch_due = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._files: dict[str, Any] = {}
+        self._files_shape = -1
+        self._core_logs = CoreLogs(self.client)
+        self._file_logs: FileLogs | None = None
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect, and keep the world in step until `close`."""
+        if self._ended.is_set():
+            return
+        self._heard = self.client.listen(self._topics, self._on_message)
+        self.client.open()
+        await self._ended.wait()
+
+    async def close(self) -> None:
+        """Let go of the core."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        self._changes.close()
+        self._sync.close()
+        self._stop_watchdog()
+        for task in list(self._tasks):
+            task.cancel()
+        await self.client.close()
+
+    def retry_now(self) -> None:
+        """Try to connect now."""
+        self.client.retry_now()
+
+    # Asking -----------------------------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        op: str,
+        select: Iterable[str] = (),
+        args: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # as of the client
+        into: Any = Any,
+    ) -> Any:
+        """Return the result of an operation, or raise its error; NoCore, unsent, if no core answers for 5 s."""
+        await self._wait_for_core()
+        before = self.client.rtt
+        try:
+            return await self.client.call(op, select, args, timeout=timeout, into=into)
+        finally:
+            if self.client.rtt is not None and self.client.rtt is not before:
+                self._rtts.append(self.client.rtt)
+
+    async def _wait_for_core(self) -> None:
+        try:
+            async with asyncio.timeout(QUEUE):
+                await self._live.wait()
+        except TimeoutError:
+            raise NoCore("the core does not answer: nothing was sent", "try again once it is back") from None
+
+    @property
+    def recent(self) -> deque[wire.Event]:
+        """Return the last 2,000 events, oldest first."""
+        return self._sync.recent
+
+    @property
+    def logs(self) -> LogPages:
+        """Return the way to the output: through the core, or from the files while it is gone and they are known."""
+        if self._phase in (Phase.LIVE, Phase.STALE) or not self._files:
+            return self._core_logs
+        if self._file_logs is None:
+            self._file_logs = FileLogs(self._files)
+        return self._file_logs
+
+    # Topics -----------------------------------------------------------------------------------------------------------
+
+    def watch_metrics(self, on: bool) -> None:
+        """Have the core sample cpu and memory, or not."""
+        self._want({"metrics"} if on else set(), "metrics")
+
+    def watch_logs(self, keys: set[str]) -> None:
+        """Be told (`Change.logs`) when the output of these processes grows, and of no others."""
+        self._want({f"log.{key}" for key in keys}, "log.")
+
+    def _want(self, topics: set[str], kind: str) -> None:
+        had = {topic for topic in self._topics if topic.startswith(kind)}
+        self._topics = (self._topics - had) | topics
+        if self._heard is not None and not self._ended.is_set():
+            for topic in topics - had:
+                self._heard.add(topic)
+            for topic in had - topics:
+                self._heard.drop(topic)
+
+    def _on_message(self, topic: str, body: bytes) -> None:
+        self._last = self._clock()
+        if topic == "beat":
+            self._watch(QUIET)
+        if topic.startswith("log."):
+            if topic in self._topics:  # `log.web:1` brings `log.web:10` too
+                self._changes.logs(topic[4:])
+            return
+        self._sync.heard(topic, body)
+        if self._phase is not Phase.LIVE and self._live_again():
+            self._become(Phase.LIVE)
+
+    def _live_again(self) -> bool:
+        return self._phase in (Phase.STALE, Phase.RECONNECTING) and self._sync.loaded
+
+    # Health -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def health(self) -> Health:
+        """Return what the connection is like at this moment."""
+        found = self._diagnosis
+        core = self.client.core
+        return Health(
+            phase=self._phase,
+            since=self._since,
+            attempt=self.client.attempt,
+            next_in=self.client.next_in,
+            rtt=median(self._rtts) if self._rtts else None,
+            step=self._step,
+            where=[str(each) for each in found.where] if found else [],
+            shim_pid=found.shim_pid if found else None,
+            detail=found.detail if found else "",
+            version_differs=core is not None and core.differs,
+        )
+
+    def _become(self, phase: Phase, since: float | None = None) -> None:
+        if phase is not self._phase:
+            self._phase = phase
+            self._since = self._clock() if since is None else since
+        if phase in (Phase.LIVE, Phase.CONNECTING):
+            self._ever = self._ever or phase is Phase.LIVE
+        (self._live.set if phase is Phase.LIVE else self._live.clear)()
+        self._changes.health()
+
+    def _on_state(self, state: State) -> None:
+        self._diagnosis = None
+        if state == "connected":
+            self._step = "asking for the snapshot"
+            self._sync.connected()
+            self._changes.health()
+        else:
+            self._stop_watchdog()
+            self._sync.lost()
+            self._step = "looking for a core"
+            self._become(Phase.RECONNECTING)
+
+    def _on_attempt(self) -> None:
+        """Find out why the last attempt failed."""
+        self._diagnosis = found = self.client.diagnosis()
+        now = self._clock()
+        begun = self._since if self._ever and self._phase is not Phase.STALE else self._begun
+        waited = now - begun
+        if found.kind == "denied":
+            self._become(Phase.DENIED)
+        elif found.kind == "ok":
+            self._step = "waiting for the core to say hello"
+            self._become(Phase.RECONNECTING if self._ever else Phase.CONNECTING, begun)
+        elif found.kind == "no_core" and (not self._ever or waited >= GRACE):
+            self._become(Phase.NO_CORE, begun)
+        elif found.kind == "core_gone" and waited >= GRACE:
+            self._become(Phase.CORE_GONE, begun)
+        else:
+            self._changes.health()
+
+    def _on_loaded(self, status: wire.Status) -> None:
+        self._last = self._clock()
+        if self._phase is not Phase.LIVE:
+            self._step = ""
+            self._become(Phase.LIVE)
+            self._spawn(self._measure())
+        self._watch(QUIET)
+        if self.world.shape != self._files_shape:
+            self._files_shape = self.world.shape
+            self._spawn(self._learn_files())
+
+    async def _measure(self) -> None:
+        with suppress(TaskmasterError):
+            await self.call("ping", timeout=QUEUE)
+            self._changes.health()
+
+    async def _learn_files(self) -> None:
+        await asyncio.sleep(FILES_AFTER)
+        with suppress(TaskmasterError):
+            shown = await self.client.call("show")
+            self._files = {key: files for each in shown["jobs"] for key, files in each.get("files", {}).items()}
+            self._file_logs = None
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Silence ----------------------------------------------------------------------------------------------------------
+
+    def _watch(self, seconds: float) -> None:
+        self._stop_watchdog()
+        self._watch_due = self._clock() + seconds
+        self._watchdog = asyncio.get_running_loop().call_later(seconds, self._look_at_silence)
+
+    def _stop_watchdog(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+
+    def _look_at_silence(self) -> None:
+        now = self._clock()
+        quiet = now - self._last
+        if now - self._watch_due > LAG:
+            self._watch(LAG)  # we did not run: what was said meanwhile still waits to be read
+        elif quiet < QUIET - 0.01:
+            self._watch(QUIET - quiet)
+        elif quiet < SILENT:
+            self._become(Phase.STALE, self._last)
+            self._watch(SILENT - quiet)
+        else:
+            self._become(Phase.RECONNECTING, self._last)
+            self._step = "connected, but the core is silent"
+            self._watch(QUIET)
