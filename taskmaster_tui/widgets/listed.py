@@ -135,13 +135,18 @@ class Listed(Scrolled):
         self._repaint_all(live)
         self._announce_change(before)
 
-    def dirty(self, ids: Iterable[str] | None = None) -> None:
-        """Ask for these again, all that is visible if None: with the next live frame, and only what is on screen."""
-        if self._hidden:
+    def dirty(self, ids: Iterable[str] | None = None, *, live: bool = True) -> None:
+        """Ask for these again, for all if None, as far as they are on screen.
+
+        With the next live frame; at once if not `live`: a key did it.
+        """
+        if self._hidden or not self.is_mounted:
             return
         visible = self.on_screen
         self._stale.update(visible if ids is None else set(visible).intersection(ids))
-        if self._stale:
+        if not live:
+            self.paint_live()
+        elif self._stale:
             live_of(self).request(self)
 
     def paint_live(self) -> None:
@@ -185,9 +190,16 @@ class Listed(Scrolled):
         self._wanted = None
         self._cursor = max(min(index, len(self._ids) - 1), 0)
         if not self._show_cursor() and self._cursor != old:
-            self.refresh(*(self.region_of(each) for each in (old, self._cursor) if self._is_seen(each)))
-            self._place_terminal_cursor()
+            self._repaint_cursor(old)
         self._announce_change(before)
+
+    def _repaint_cursor(self, old: int) -> None:
+        if self._all_stale:  # other rows wait to be painted: half of them would be in their old places
+            self._all_stale = False
+            self.refresh()
+        else:
+            self.refresh(*(self.region_of(each) for each in (old, self._cursor) if self._is_seen(each)))
+        self._place_terminal_cursor()
 
     def _is_seen(self, index: int) -> bool:
         return self.first <= index // self.per_line < self.first + self.shown

@@ -61,6 +61,11 @@ class Painted(Widget):
         self._looks: dict[tuple[str, ...], Style] = {}
         self._ground: object = None
 
+    @property
+    def more(self) -> str:
+        """What cut text ends in."""
+        return "~" if self.ascii else "…"
+
     @abstractmethod
     def paint_line(self, y: int) -> Strip:
         """Return the whole line `y`, in exactly the width of the widget."""
@@ -100,7 +105,7 @@ class Painted(Widget):
         self.restyled()
 
     def _grounded(self) -> Color:
-        """Return the background; forget styles if it, or the glyphs, are others: nobody tells a container's children."""
+        """Return the background; forget styles if it or the glyphs changed: nobody tells a container's children."""
         ground, glyphs = self.background_colors, getattr(self.app, "glyphs", "unicode")
         if (ground, glyphs) != self._ground:
             self._ground = (ground, glyphs)

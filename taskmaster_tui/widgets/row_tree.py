@@ -258,12 +258,11 @@ class RowTree(Listed, can_focus=True):
         """Return a row cut and padded to its columns."""
         mark = "+" if line.marked else " "
         spans: list[Span] = [(">" if under_cursor else " ", line.role), (mark[: self._margin - 1], "accent")]
-        more = "~" if self.ascii else "…"
         x = self._margin
         for slot, cell in zip(slots, line.cells, strict=False):
             if slot.x > x:
                 spans.append((" " * (slot.x - x), line.role))
-            fitted = fit_spans(spans_of(cell), slot.column.width, slot.column.align, more)
+            fitted = fit_spans(spans_of(cell), slot.column.width, slot.column.align, self.more)
             spans += [(text, role or line.role) for text, role in fitted]
             x = slot.x + slot.column.width
         return [*spans, (" " * (self.size.width - 1 - x), line.role)]
