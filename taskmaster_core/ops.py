@@ -129,7 +129,7 @@ def core_view(ops: Ops) -> CoreView:
         version=__version__, pid=os.getpid(), shim_pid=facts.shim_pid, boot=facts.boot, started_at=facts.started_at,
         generation=runtime.supervisor.generation, config=list(facts.config_paths),
         config_problems=ops.reloader.problems, instance=facts.instance, statedir=facts.setting.places.statedir,
-        seq=runtime.publisher.seq, troubles=list(runtime.troubles.values()),
+        seq=runtime.publisher.seq, batches=runtime.publisher.batches, troubles=list(runtime.troubles.values()),
         stopping=runtime.supervisor.shutting_down is not None,
     )  # fmt: skip
 

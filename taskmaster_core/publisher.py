@@ -33,6 +33,8 @@ class Publisher:
         """The number of the newest event."""
         self.journalled = seq
         """The number of the newest event whose row is written."""
+        self.batches = 0
+        """The number of the newest batch of states."""
         self.server: Server | None = None
         self.fill: Callable[[Iterable[wire.ProcessView], float], None] = lambda *_: None
         """Write into views what is known of cpu and memory."""
@@ -93,6 +95,7 @@ class Publisher:
     def changed(self, keys: Iterable[Key], supervisor: Supervisor, now: float, wall: Callable[[], float]) -> None:
         """Note that processes changed; the batch goes out at once, or a tenth of a second after the last one."""
         if self.server is None or not self.server.wanted("state"):
+            self.batches += 1  # nobody hears it, and whoever subscribes at this moment must see that it missed one
             return
         self._changed.update(keys)
         if self._states_at is None:
@@ -102,13 +105,14 @@ class Publisher:
     def _send_states(self, supervisor: Supervisor, now: float, wall: float) -> None:
         self._states_at = None
         self._last_states = now
+        self.batches += 1
         keys, self._changed = self._changed, set()
         procs = [supervisor.procs.get(key) for key in sorted(keys)]
         alive = [views.process_view(proc, now, wall) for proc in procs if proc is not None]
         self.fill(alive, now)
         gone = [str(key) for key in sorted(keys) if key not in supervisor.procs]
         if self.server is not None:
-            self.server.publish("state", wire.encode(wire.StateBatch(self.boot, self.seq, alive, gone)))
+            self.server.publish("state", wire.encode(wire.StateBatch(self.boot, self.seq, alive, gone, self.batches)))
 
     def topics_changed(self, now: float) -> None:
         """Beat while anybody subscribes to anything, and only then."""
@@ -121,5 +125,5 @@ class Publisher:
 
     def _send_beat(self, now: float) -> None:
         if self.server is not None:
-            self.server.publish("beat", wire.encode(wire.Beat(self.boot, self.seq)))
+            self.server.publish("beat", wire.encode(wire.Beat(self.boot, self.seq, self.batches)))
         self._beat = self._timers.at(now + BEAT_EVERY, lambda: self._send_beat(now + BEAT_EVERY))

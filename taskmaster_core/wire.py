@@ -154,6 +154,8 @@ class CoreView(Struct):
     seq: int = 0
     troubles: list[str] = []
     stopping: bool = False
+    batches: int = 0
+    """The number of the last batch of states that this includes (`StateBatch.n`); 0: this core does not count."""
 
 
 class Status(Struct):
@@ -287,6 +289,8 @@ class Beat(Struct):
 
     boot: str
     seq: int
+    batches: int = 0
+    """The number of the newest batch of states."""
 
 
 class Metrics(Struct):
@@ -308,3 +312,5 @@ class StateBatch(Struct):
     seq: int
     processes: list[ProcessView]
     gone: list[str] = field(default_factory=list)
+    n: int = 0
+    """Batches are numbered without gaps: who misses one asks for a snapshot. 0: this core does not count."""
