@@ -7,7 +7,6 @@ here before it says so; `doctor` asks about the lock.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
@@ -20,27 +19,12 @@ from taskmaster_core import paths
 from taskmaster_core.client import find
 from taskmaster_core.config.discover import discover
 from taskmaster_core.errors import NoCore
+from taskmaster_core.reach import holder
 
 PATIENCE = 3.0
 """Seconds a core may take to bind its sockets: it was told to, was just started, or replaces one that died."""
 
 _LOOK = 0.02
-
-
-def holder(lock: str) -> int | None:
-    """Return the pid of the shim that holds an instance's lock, 0 if it does not say, None if nobody holds it."""
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-        return int(text) if text.isdigit() else 0
-    finally:
-        os.close(descriptor)
-    return None
 
 
 def holders(instance: str, config: list[str]) -> list[int]:

@@ -13,6 +13,7 @@ import pytest
 from taskmaster_core import paths
 from taskmaster_core.cli import rescue
 from taskmaster_core.client import probe
+from taskmaster_core.reach import holder
 from tests.fakecore import FakeCore, status
 from tests.unit.conftest import Cli
 
@@ -30,7 +31,7 @@ def lock(fake: FakeCore, cli: Cli) -> Path:
 
 def test_a_lock_nobody_holds_means_no_core(lock: Path) -> None:
     lock.write_text("123\n")
-    assert rescue.holder(str(lock)) is None
+    assert holder(str(lock)) is None
     assert rescue.rebound("default", []) is None
 
 
@@ -39,7 +40,7 @@ def test_the_holder_of_the_lock_is_told(lock: Path) -> None:
         file.write("4711\n")
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert rescue.holder(str(lock)) == 4711
+        assert holder(str(lock)) == 4711
 
 
 def test_a_core_that_just_starts_is_waited_for(lock: Path, fake: FakeCore, cli: Cli) -> None:
