@@ -1,0 +1,328 @@
+"""The pane of output: the pager, one line that says what is shown, and the ways from one place to another.
+
+Decides how following, jumping and loading work together. Paints no line of output (`LinePager` does) and fetches none
+(`LogBuffer` does); `LogView` adds searching and keeping to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from taskmaster_core.alogs import BOTH, LogPages, Place
+from taskmaster_core.errors import TaskmasterError
+from taskmaster_tui.line_source import Row
+from taskmaster_tui.live import live_of
+from taskmaster_tui.log_buffer import LogBuffer
+from taskmaster_tui.log_filter import FilteredLogs
+from taskmaster_tui.widgets.line_pager import LinePager
+
+STREAMS: tuple[tuple[str, ...], ...] = (BOTH, ("out",), ("err",))
+_NAMES = {BOTH: "out+err", ("out",): "out only", ("err",): "err only"}
+
+
+class LogPane(Widget):
+    """Show the output of processes. `logs` returns the reader to use now, `now` the wall clock."""
+
+    DEFAULT_CSS = """
+    LogPane { layout: vertical; height: 1fr; background: $surface; }
+    LogPane > #log-input { height: 1; display: none; }
+    LogPane > #log-input.-open { display: block; }
+    LogPane > #log-input > Static { width: auto; height: 1; padding: 0 0 0 1; color: $role-accent; text-style: bold; }
+    LogPane > #log-input > Input { width: 1fr; height: 1; border: none; padding: 0; background: $surface; }
+    LogPane > .log-line { height: 1; padding: 0 1; color: $role-dim; text-wrap: nowrap; text-overflow: ellipsis; }
+    LogPane > #log-found { display: none; color: $role-accent; }
+    LogPane > #log-found.-open { display: block; }
+    """
+
+    class Changed(Message):
+        """What keys do now may have changed: following, searching, filtering, selecting."""
+
+    def __init__(
+        self,
+        logs: Callable[[], LogPages],
+        *,
+        id: str | None = None,  # noqa: A002  # Textual's word
+        now: Callable[[], float] = time.time,
+        times: str = "clock",
+    ) -> None:
+        super().__init__(id=id)
+        self._logs = logs
+        self._now = now
+        self.pager = LinePager(id="log-pager", now=now, times=times)
+        self.buffer = LogBuffer(logs, self._tell, lambda: self.pager.following)
+        self.filter: FilteredLogs | None = None
+        self.select: tuple[str, ...] = ()
+        self.streams: Sequence[str] = BOTH
+        self.title_words = ""
+        """What is shown, for the status line: `all 42 jobs`."""
+        self.empty_words = "no output yet"
+        self._marks: list[Row] = []
+        self._hidden = False
+
+    def compose(self) -> ComposeResult:
+        """Build the parts."""
+        yield self.pager
+        with Horizontal(id="log-input"):
+            yield Static("/", markup=False)
+            yield Input(compact=True, select_on_focus=False)
+        yield Static("", id="log-found", classes="log-line", markup=False)
+        yield Static("", id="log-status", classes="log-line", markup=False)
+
+    def on_mount(self) -> None:
+        """Take the app's glyphs."""
+        self.pager.glyphs = getattr(self.app, "glyphs", "unicode")
+        self._paint()
+
+    def on_unmount(self) -> None:
+        """Ask for nothing any more."""
+        self.buffer.close()
+
+    # What is shown
+
+    def show(self, select: Iterable[str], labels: bool = False, *, marks: Iterable[Row] = (), empty: str = "") -> None:
+        """Show the output of processes from its end; nothing selected: of all. `labels`: say whose each line is."""
+        self.select = tuple(select)
+        self.pager.labels = labels
+        self.empty_words = empty or "no output yet"
+        self._marks = list(marks)
+        self.filter = None
+        self._reopen()
+
+    def set_empty(self, words: str) -> None:
+        """Say what stands where there is no line."""
+        if words != self.empty_words:
+            self.empty_words = words
+            self._tell()
+
+    def add_marks(self, marks: Iterable[Row]) -> None:
+        """Put remarks between the lines: what happened to the processes that are shown."""
+        found = list(marks)
+        self._marks = (self._marks + found)[-2000:]
+        if self.filter is None:
+            self.buffer.add_marks(found)
+
+    def grew(self, keys: set[str]) -> bool:
+        """Hear that these processes have new output; False if it is not of those that are shown."""
+        if any(self._shows(key) for key in keys):
+            self.buffer.poke()
+            return True
+        return False
+
+    def _shows(self, key: str) -> bool:
+        return not self.select or key in self.select or key.partition(":")[0] in self.select
+
+    def _reopen(self, *, load: bool = True) -> None:
+        """Begin a new window over the same output."""
+        self.buffer.close()
+        kept = self.filter
+        self.buffer = LogBuffer(self.reader(kept), self._tell, lambda: self.pager.following)
+        marks = [] if kept is not None else self._marks
+        self.pager.set_source(self.buffer)
+        if load:
+            self.buffer.show(self.select, self.streams, marks)
+        else:
+            self.buffer.prepare(self.select, self.streams, marks)
+        self._tell()
+
+    # Follow and move
+
+    @property
+    def following(self) -> bool:
+        """Tell whether the newest line is always on the screen."""
+        return self.pager.following
+
+    def follow(self) -> None:
+        """Show the newest lines from now on, or stay here if they are shown already."""
+        if self.following:
+            self.pager.pause()
+        else:
+            self.goto_end()
+
+    def goto_end(self) -> None:
+        """Go to the newest line and follow."""
+        self.pager.current = None
+        self.pager.follow()
+        if self.buffer.more or not self.buffer.loaded:
+            self.buffer.go_end()
+
+    def goto_start(self) -> None:
+        """Go to the oldest line there is."""
+        self._go(self._goto_time(0.0))
+
+    def last_minutes(self, minutes: float = 5) -> None:
+        """Begin some minutes ago."""
+        self._go(self._goto_time(self._now() - minutes * 60))
+
+    def jump_to(self, at: float, key: str = "", *, stream: str = "", offset: int = -1) -> None:
+        """Show what was written at a time, or that very line."""
+        if stream and offset >= 0:
+            self._go(self._goto_place(Place(at, key, stream, offset)))
+        else:
+            self._go(self._goto_time(at))
+
+    async def _goto_time(self, at: float) -> None:
+        self._land(await self.buffer.locate_time(at), top=True)
+
+    async def _goto_place(self, place: Place) -> None:
+        self._land(await self.buffer.locate(place), cursor=True)
+
+    def _land(self, number: int | None, *, top: bool = False, cursor: bool = False) -> None:
+        if number is None:
+            return
+        self.pager.cursor = number if cursor else None
+        self.pager.go_to(number) if top else self.pager.show_line(number)
+
+    def _go(self, way: Coroutine[Any, Any, None]) -> None:
+        """Go somewhere that may have to be loaded; a newer wish replaces an older one."""
+        self.pager.pause()
+        self.run_worker(self._guarded(way), group="log-jump", exclusive=True)
+
+    async def _guarded(self, way: Coroutine[Any, Any, None]) -> None:
+        try:
+            await way
+        except TaskmasterError as error:
+            self.buffer.trouble = str(error)
+        self._tell()
+
+    def move(self, delta: int) -> None:
+        """Move by lines."""
+        if self.filter is not None and self.pager.cursor is None:
+            self.pager.set_cursor()
+        self.pager.move(delta)
+
+    def page(self, screens: float) -> None:
+        """Move by screens."""
+        self.pager.page(screens)
+
+    # Ways to look
+
+    def toggle_wrap(self) -> None:
+        """Break long lines, or cut them."""
+        self.pager.toggle_wrap()
+        self._tell()
+
+    def cycle_time(self) -> None:
+        """Show the next kind of time."""
+        self.pager.cycle_time()
+        self._tell()
+
+    def cycle_streams(self) -> None:
+        """Show both streams, stdout alone, stderr alone."""
+        self.streams = STREAMS[(STREAMS.index(tuple(self.streams)) + 1) % len(STREAMS)]
+        self._again()
+
+    def _again(self) -> None:
+        """Show other lines of the same time."""
+        row = None if self.following else self.row_here()
+        self._reopen(load=row is None)
+        if row is not None:
+            self.jump_to(row.at)
+
+    def row_here(self) -> Row | None:
+        """Return the line that keys act on."""
+        number = self.pager.here()
+        if number is None or not self.buffer.first <= number < self.buffer.end:
+            return None
+        return self.buffer.line(number)
+
+    def reader(self, kept: FilteredLogs | None) -> Callable[[], LogPages]:
+        """Return what the buffer reads from."""
+        return self._logs if kept is None else lambda: kept
+
+    # Painting
+
+    def on_line_pager_scrolled(self, event: LinePager.Scrolled) -> None:
+        """Load the newest lines when they are followed again."""
+        event.stop()
+        if self.following and self.buffer.more:
+            self.buffer.go_end()
+        self._paint()
+        self.post_message(self.Changed())
+
+    def on_line_pager_dragged(self, event: LinePager.Dragged) -> None:
+        """Go where the scroll bar was pulled to."""
+        event.stop()
+        if event.place >= 1:
+            self.goto_end()
+        else:
+            self._go(self._goto_share(event.place))
+
+    async def _goto_share(self, share: float) -> None:
+        self._land(await self.buffer.locate_share(share), top=True)
+
+    def on_hide(self, event: events.Hide) -> None:
+        """Fetch nothing that nobody sees."""
+        self._hidden = True
+
+    def on_show(self, event: events.Show) -> None:
+        """Catch up."""
+        self._hidden = False
+        if self.buffer.loaded:
+            self.buffer.poke()
+
+    def _tell(self) -> None:
+        """Paint what came, with the next frame."""
+        if self.is_mounted and not self._hidden:
+            live_of(self).request(self)
+
+    def paint_live(self) -> None:
+        """Paint what came since; called at most once per frame."""
+        self._paint()
+        self.pager.paint_live()
+
+    def _paint(self) -> None:
+        """Say what is shown."""
+        if self.is_mounted:
+            self.pager.empty = self._empty()
+            self.query_one("#log-status", Static).update(Content(self.status()), layout=False)
+
+    def _empty(self) -> str:
+        """Say why there is no line."""
+        if self.buffer.trouble:
+            return self.buffer.trouble
+        if not self.buffer.loaded:
+            return "loading…"
+        if self.filter is not None:
+            return f'nothing matches "{self.filter.text}" · esc shows all lines'
+        return self.buffer.problems[0] if self.buffer.problems else self.empty_words
+
+    def status(self) -> str:
+        """Return the line that says what is shown."""
+        pager, buffer = self.pager, self.buffer
+        unicode = pager.glyphs == "unicode"
+        parts = ["follow ▼" if unicode else "follow"] if pager.following else ["paused"]
+        if pager.picked_from is not None:
+            low, high = sorted((pager.picked_from, pager.cursor or pager.picked_from))
+            parts.append(f"selecting {high - low + 1} lines")
+        parts += [_NAMES[tuple(self.streams)], f"wrap {'on' if pager.wrap else 'off'}", f"time {pager.times}"]
+        if pager.x and not pager.wrap:
+            parts.append(f"column {pager.x + 1}")
+        if self.title_words:
+            parts.append(self.title_words)
+        if buffer.loaded and buffer.window.total:
+            begin, length = buffer.position(*pager.on_screen)
+            parts.append(size_words(buffer.window.total))
+            parts.append("100 %" if pager.following else f"{min(100, round((begin + length) * 100))} %")
+        if buffer.trouble:
+            parts.append(f"! {buffer.trouble}")
+        elif buffer.problems:
+            parts.append(f"! {buffer.problems[0]}")
+        return (" · " if unicode else " - ").join(parts)
+
+
+def size_words(count: int) -> str:
+    """Return a number of bytes as people say it."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= one:
+            return f"{count / one:.1f} {unit}"
+    return f"{count} B"
