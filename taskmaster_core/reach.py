@@ -160,4 +160,3 @@ def _group(gid: int) -> str:
     with suppress(KeyError):
         return grp.getgrgid(gid).gr_name
     return str(gid)
-

@@ -29,6 +29,8 @@ class Change(Struct):
     metrics: bool = False
     logs: set[str] = field(default_factory=set)
     """Processes whose output grew."""
+    another: bool = False
+    """Another core answers than before: it was restarted or upgraded."""
 
 
 class Changes:
@@ -58,6 +60,10 @@ class Changes:
     def logs(self, key: str) -> None:
         """Note that a process's output grew."""
         self._noted().logs.add(key)
+
+    def another(self) -> None:
+        """Note that it is another core."""
+        self._noted().another = True
 
     def health(self) -> None:
         """Note that the connection is another, and tell at the end of this turn."""

@@ -22,17 +22,13 @@ from taskmaster_core import wire
 from taskmaster_core.aclient import AsyncClient, Diagnosis, State
 from taskmaster_core.alogs import CoreLogs, FileLogs, LogPages
 from taskmaster_core.errors import NoCore, TaskmasterError
+from taskmaster_tui import last_state
 from taskmaster_tui.changes import Change, Changes
 from taskmaster_tui.model.world import World
+from taskmaster_tui.silence import QUIET, SILENT, Silence
 from taskmaster_tui.sync import Sync
 
 __all__ = ["Change", "Health", "Link", "Phase"]
-
-QUIET = 1.5
-"""Seconds without a beat until what is shown counts as stale: one beat is due each second."""
-
-SILENT = 5.0
-"""Seconds without a beat until the core counts as not answering, although the connection stands."""
 
 GRACE = 1.0
 """Seconds in which a lost core may come back before it counts as gone: the shim starts another one at once."""
@@ -40,8 +36,8 @@ GRACE = 1.0
 QUEUE = 5.0
 """Seconds a request waits for a core that does not answer, before it is refused without having been sent."""
 
-LAG = 0.5
-"""Seconds a timer of ours may be late; beyond that it was us who slept, and the core gets time to be heard."""
+SAVE_EVERY = 30.0
+"""Seconds between two writes of the last state; also when leaving."""
 
 FILES_AFTER = 2.0
 """Seconds after the shape of the world changed until it is asked where the output lies, for a time without a core."""
@@ -92,22 +88,23 @@ class Link:
         self.client = AsyncClient(instance, socket, environ, on_state=self._on_state, on_attempt=self._on_attempt)
         self._clock = clock
         self._changes = Changes(tell)
-        self._sync = Sync(self.client, world, self._changes, self._on_loaded)
+        self._sync = Sync(self.client, world, self._changes, self._on_loaded, self._on_failed)
         self._topics = {"state", "event", "beat"}
         self._heard: Any = None
         self._phase = Phase.CONNECTING
-        self._since = self._begun = self._last = clock()
+        self._since = self._begun = clock()
         self._ever = False
         self._step = "looking for a core"
         self._diagnosis: Diagnosis | None = None
         self._rtts: deque[float] = deque(maxlen=15)
         self._live = asyncio.Event()
         self._ended = asyncio.Event()
-        self._watchdog: asyncio.TimerHandle | None = None
-        self._watch_due = 0.0
+        self._silence = Silence(clock, self._on_quiet, self._on_silent)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._cache = last_state.path_of(instance, socket, environ)
+        self._saved = clock()
         self._files: dict[str, Any] = {}
-        self._files_shape = -1
+        self._files_of: tuple[int, int] | None = None
         self._core_logs = CoreLogs(self.client)
         self._file_logs: FileLogs | None = None
 
@@ -126,9 +123,11 @@ class Link:
         if self._ended.is_set():
             return
         self._ended.set()
+        if self._ever:
+            self._save()
         self._changes.close()
         self._sync.close()
-        self._stop_watchdog()
+        self._silence.stop()
         for task in list(self._tasks):
             task.cancel()
         await self.client.close()
@@ -136,6 +135,24 @@ class Link:
     def retry_now(self) -> None:
         """Try to connect now."""
         self.client.retry_now()
+
+    def load_cached(self, world: World) -> float | None:
+        """Fill a world with what was known at the last time; return when that was (Unix seconds), None if nothing was.
+
+        For the first paint, before `run`.
+        """
+        found = last_state.load(self._cache)
+        if found is None:
+            return None
+        world.load(found.status, found.at)
+        self._files = found.files
+        if found.status.core.statedir:
+            self.client.statedirs.add(found.status.core.statedir)
+        return found.at
+
+    def _save(self) -> None:
+        self._saved = self._clock()
+        last_state.save(self._cache, self.world, self._files)
 
     # Asking -----------------------------------------------------------------------------------------------------------
 
@@ -198,11 +215,13 @@ class Link:
                 self._heard.drop(topic)
 
     def _on_message(self, topic: str, body: bytes) -> None:
-        self._last = self._clock()
         if topic == "beat":
-            self._watch(QUIET)
+            self._silence.expect()
+            if self._silence.last - self._saved >= SAVE_EVERY:
+                self._save()
+        self._silence.heard()
         if topic.startswith("log."):
-            if topic in self._topics:  # `log.web:1` brings `log.web:10` too
+            if topic in self._topics or "log." in self._topics:  # `log.web:1` brings `log.web:10` too
                 self._changes.logs(topic[4:])
             return
         self._sync.heard(topic, body)
@@ -248,7 +267,7 @@ class Link:
             self._sync.connected()
             self._changes.health()
         else:
-            self._stop_watchdog()
+            self._silence.stop()
             self._sync.lost()
             self._step = "looking for a core"
             self._become(Phase.RECONNECTING)
@@ -271,15 +290,19 @@ class Link:
         else:
             self._changes.health()
 
-    def _on_loaded(self, status: wire.Status) -> None:
-        self._last = self._clock()
+    def _on_failed(self, error: TaskmasterError) -> None:
+        self._step = f"the core does not give its state: {error.message}"
+        self._changes.health()
+
+    def _on_loaded(self) -> None:
+        self._silence.expect()
         if self._phase is not Phase.LIVE:
             self._step = ""
             self._become(Phase.LIVE)
             self._spawn(self._measure())
-        self._watch(QUIET)
-        if self.world.shape != self._files_shape:
-            self._files_shape = self.world.shape
+        shape = (self.world.shape, self.world.core.generation if self.world.core else 0)
+        if shape != self._files_of:
+            self._files_of = shape
             self._spawn(self._learn_files())
 
     async def _measure(self) -> None:
@@ -299,29 +322,18 @@ class Link:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # Silence ----------------------------------------------------------------------------------------------------------
+    def _on_quiet(self, since: float) -> None:
+        self._become(Phase.STALE, since)
 
-    def _watch(self, seconds: float) -> None:
-        self._stop_watchdog()
-        self._watch_due = self._clock() + seconds
-        self._watchdog = asyncio.get_running_loop().call_later(seconds, self._look_at_silence)
+    def _on_silent(self, since: float) -> None:
+        self._step = "connected, but the core is silent"
+        self._become(Phase.RECONNECTING, since)
+        self._spawn(self._doubt_the_events())
 
-    def _stop_watchdog(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
-
-    def _look_at_silence(self) -> None:
-        now = self._clock()
-        quiet = now - self._last
-        if now - self._watch_due > LAG:
-            self._watch(LAG)  # we did not run: what was said meanwhile still waits to be read
-        elif quiet < QUIET - 0.01:
-            self._watch(QUIET - quiet)
-        elif quiet < SILENT:
-            self._become(Phase.STALE, self._last)
-            self._watch(SILENT - quiet)
-        else:
-            self._become(Phase.RECONNECTING, self._last)
-            self._step = "connected, but the core is silent"
-            self._watch(QUIET)
+    async def _doubt_the_events(self) -> None:
+        """Connect anew if the core answers and only its events do not come."""
+        with suppress(TaskmasterError):
+            await self.client.call("ping", timeout=QUIET)
+            await asyncio.sleep(QUIET)
+            if self._silence.seconds >= SILENT:
+                self.client.redial()

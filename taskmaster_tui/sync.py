@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from time import time
-from typing import Any
 
 import msgspec
 
@@ -29,6 +28,9 @@ FIRST_PAGE = 200
 DEBOUNCE = 0.1
 """Seconds from a reason to ask for a snapshot to the asking: a reload brings many reasons at a time."""
 
+RETRY = 2.0
+"""Seconds to the next question after the core refused one."""
+
 LATENESS = 0.15
 """Seconds an event may come after the beat that counts it: it is published once its row is on the disk."""
 
@@ -41,35 +43,34 @@ RESHAPES = frozenset({
 _batches = msgspec.json.Decoder(wire.StateBatch)
 _beats = msgspec.json.Decoder(wire.Beat)
 _events = msgspec.json.Decoder(wire.Event)
-
-
-class _Samples(msgspec.Struct):
-    boot: str
-    at: float
-    processes: dict[str, list[Any]]
-    interval: float = 1.0
-
-
-_samples = msgspec.json.Decoder(_Samples)
+_samples = msgspec.json.Decoder(wire.Metrics)
 
 
 class Sync:
     """Hold how far the world is, and what came too early for it."""
 
     def __init__(
-        self, client: AsyncClient, world: World, changes: Changes, on_loaded: Callable[[wire.Status], None]
+        self,
+        client: AsyncClient,
+        world: World,
+        changes: Changes,
+        on_loaded: Callable[[], None],
+        on_failed: Callable[[TaskmasterError], None],
     ) -> None:
         self.recent: deque[wire.Event] = deque(maxlen=RECENT)
         self._client = client
         self._world = world
         self._changes = changes
         self._on_loaded = on_loaded
+        self._on_failed = on_failed
         self._follower: Follower | None = None
         self._loaded = False
         self._again = False
         self._asking: asyncio.Task[None] | None = None
         self._asked: asyncio.TimerHandle | None = None
         self._early: list[wire.StateBatch] = []
+        self._n = 0
+        """The number of the last batch in the world; 0: this core does not count them."""
         self._catching: asyncio.Task[None] | None = None
         self._late: list[wire.Event] = []
         self._known: asyncio.TimerHandle | None = None
@@ -120,57 +121,69 @@ class Sync:
 
     # Snapshots -------------------------------------------------------------------------------------------------------
 
-    def ask(self) -> None:
+    def ask(self, after: float = DEBOUNCE) -> None:
         """Ask for a snapshot soon; several reasons make one question."""
         if self._asking is not None:
             self._again = True  # this answer may be older than the reason
         elif self._asked is None and self._client.state == "connected":
-            self._asked = asyncio.get_running_loop().call_later(DEBOUNCE, self._ask_now)
+            self._asked = asyncio.get_running_loop().call_later(after, self._ask_now)
 
     def _ask_now(self) -> None:
         self._cancel(self._asked)
         self._asked = None
-        self._asking = self._task(self._load())
+        self._asking = asyncio.get_running_loop().create_task(self._load())
 
     async def _load(self) -> None:
         try:
             status = await self._client.call("status", into=wire.Status)
-        except TaskmasterError:
+        except TaskmasterError as error:
             self._asking = None
-            self.ask()
+            self._on_failed(error)
+            self.ask(RETRY)
             return
-        first = self._follower is None
-        self._world.load(status, time())
-        early, self._early = self._early, []
-        for batch in early:  # the world itself drops those that the snapshot has overtaken
-            self._apply(batch)
-        self._loaded, self._asking = True, None
-        self._changes.rows(world=True)
-        if first:
-            self._follower = Follower(status.core.seq, status.core.boot)
-            self._catch_up(first=True)
-        elif self._follower is not None and self._follower.beat(status.core.boot, status.core.seq) is Verdict.ASK:
-            self._catch_up()
-        self._on_loaded(status)
+        self._take(status)
+        self._on_loaded()
         if self._again or self._world.stale_shape:
             self._again = False
             self.ask()
 
+    def _take(self, status: wire.Status) -> None:
+        if self._world.boot not in ("", status.core.boot):
+            self._changes.another()
+        self._world.load(status, time())
+        self._n = status.core.batches
+        early, self._early = self._early, []
+        self._loaded, self._asking = True, None
+        for batch in early:
+            self._apply(batch)
+        self._changes.rows(world=True)
+        if self._follower is None:
+            self._follower = Follower(status.core.seq, status.core.boot)
+            self._catch_up(first=True)
+        elif self._follower.beat(status.core.boot, status.core.seq) is Verdict.ASK:
+            self._catch_up()
+
     def _state(self, batch: wire.StateBatch) -> None:
         if self._asking is not None or not self._loaded:
-            self._early.append(batch)
+            self._early.append(batch)  # the answer may be older than this: it is to be applied again
         if self._loaded:
             self._apply(batch)
 
     def _apply(self, batch: wire.StateBatch) -> None:
+        if batch.n and batch.boot == self._world.boot:
+            if batch.n <= self._n:
+                return  # the snapshot has it, and perhaps what came after
+            if batch.n > self._n + 1:
+                self.ask()
+            self._n = batch.n
         shape = self._world.shape
         keys = self._world.apply(batch, time())
         if keys:
             self._changes.rows(keys, world=self._world.shape != shape)
-        if self._world.stale_shape and self._loaded:
+        if self._world.stale_shape:
             self.ask()
 
-    def _metrics(self, samples: _Samples) -> None:
+    def _metrics(self, samples: wire.Metrics) -> None:
         if samples.boot == self._world.boot:
             self._world.sample(samples.processes, samples.at)
             self._changes.metrics()
@@ -180,6 +193,8 @@ class Sync:
     def _beat(self, beat: wire.Beat) -> None:
         if self._loaded:
             self._world.as_of = time()
+            if beat.batches > self._n and beat.boot == self._world.boot:
+                self.ask()  # batches come before the beat that counts them: one was dropped on the way
         if self._follower is None or self._catching is not None:
             return
         if self._follower.beat(beat.boot, beat.seq) is Verdict.ASK and self._known is None:
@@ -203,13 +218,14 @@ class Sync:
             self._gap()
 
     def _gap(self) -> None:
-        """Something was missed: the events are in the journal, the states are to be asked for."""
+        """Find in the journal what was missed. Where batches are not numbered, states may be missing too."""
         self._catch_up()
-        self.ask()
+        if not self._n:
+            self.ask()
 
     def _catch_up(self, *, first: bool = False) -> None:
         if self._catching is None:
-            self._catching = self._task(self._caught_up(first))
+            self._catching = asyncio.get_running_loop().create_task(self._caught_up(first))
 
     async def _caught_up(self, first: bool) -> None:
         follower = self._follower
@@ -220,8 +236,9 @@ class Sync:
                 await self._first_page(follower)
             else:
                 self._happened(await self._client.caught_up(follower, RECENT))
+                follower.settle(self._owing)
         except TaskmasterError:
-            pass  # the next beat shows that something is missing still
+            self._late.clear()  # they are in the journal too, and the next beat shows that they are missing
         finally:
             self._catching = None
         late, self._late = self._late, []
@@ -242,6 +259,3 @@ class Sync:
         self._changes.events(events)
         if any(event.type in RESHAPES for event in events):
             self.ask()
-
-    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(work)
