@@ -58,7 +58,7 @@ def _wanted(columns: Sequence[Column]) -> int:
 
 
 NAME = Column("name", "NAME", 0)
-STATE = Column("state", "STATE", 10)
+STATE = Column("state", "STATE", 10, "left", 1)
 UP = Column("up", "UP", 7, "left", 2)
 CPU = Column("cpu", "CPU", 4, "right", 3)
 SPARK = Column("spark", "60s", 5, "left", 6)
