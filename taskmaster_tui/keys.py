@@ -41,7 +41,8 @@ _NAMES = {
     "+": "plus", "-": "minus", "=": "equals_sign", "*": "asterisk", "&": "ampersand", "'": "apostrophe",
     "`": "grave_accent", "<": "less_than_sign", ">": "greater_than_sign", "[": "left_square_bracket",
     "]": "right_square_bracket", "{": "left_curly_bracket", "}": "right_curly_bracket", " ": "space",
-    "|": "vertical_line", "#": "number_sign", "@": "at", "$": "dollar_sign", "%": "percent_sign", "^": "circumflex_accent", ".": "full_stop",
+    "|": "vertical_line", "#": "number_sign", "@": "at", "$": "dollar_sign", "%": "percent_sign",
+    "^": "circumflex_accent", ".": "full_stop",
     "\\": "backslash", "~": "tilde", "_": "underscore", '"': "quotation_mark", "(": "left_parenthesis",
     ")": "right_parenthesis",
 }  # fmt: skip

@@ -1,0 +1,104 @@
+"""Carry out what a person asks of the core: ask first where it may hurt, send, show what came of it.
+
+Decides the order of these steps and the words of the answer; whether to ask is `model.blast`, what a verb does is the
+core's. Optimistic but honest: a row shows what is on its way at once, and the core's reason if it says no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from textual.screen import Screen
+
+from taskmaster_core import wire
+from taskmaster_core.errors import TaskmasterError
+from taskmaster_core.logs.sanitize import clean
+from taskmaster_tui.link import Change
+from taskmaster_tui.model.blast import Question, needs_confirmation
+from taskmaster_tui.screens.confirm import Confirm
+
+if TYPE_CHECKING:
+    from taskmaster_tui.app import TaskmasterApp
+
+_DONE = {
+    "start": "started", "stop": "stopped", "restart": "restarted", "kill": "killed", "reset": "reset",
+    "hold": "held: no automatic restart", "release": "released", "signal": "signalled", "scale": "scaled",
+}  # fmt: skip
+
+
+class Commander:
+    """Speak to the core for the person at the keyboard."""
+
+    def __init__(self, app: TaskmasterApp) -> None:
+        self._app = app
+
+    def order(self, verb: str, select: Sequence[str], keys: Sequence[str], **args: Any) -> None:
+        """Begin to carry out an order; it goes on beside the screen."""
+        self._app.run_worker(self.carry_out(verb, select, keys, args), group="orders", exit_on_error=True)
+
+    async def carry_out(
+        self, verb: str, select: Sequence[str], keys: Sequence[str], args: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Ask where it must be asked, send it, and say what came of it; return whether it was done."""
+        question = needs_confirmation(verb, list(keys), self._app.world, dict(args or {}))
+        confirmed = question is not None
+        if question is not None and not await self._agrees(question):
+            self._app.say("nothing was done")
+            return False
+        self._mark(verb, keys)
+        try:
+            wanted = {**(args or {}), **({"confirmed": True} if confirmed else {})}
+            result = await self._app.link.call(verb, select, wanted)
+        except TaskmasterError as error:
+            self._refused(verb, error, keys)
+            return False
+        self._answered(verb, select, result, keys)
+        return True
+
+    async def undo(self) -> None:
+        """Take the last action back, or say why it cannot be."""
+        try:
+            planned = await self._app.link.call("undo", args={"plan": True})
+            if planned.get("op") == "rollback":
+                await self._app.roll_back(planned.get("args", {}).get("generation"))
+                return
+            question = Question("Undo", [clean(planned["text"])])
+            if not await self._agrees(question):
+                return
+            result = await self._app.link.call("undo", args={"confirmed": True})
+        except TaskmasterError as error:
+            self._app.complain(error)
+            return
+        self._app.say(f"undone: {clean(result.get('text') or planned['text'])}", "good")
+
+    async def _agrees(self, question: Question) -> bool:
+        screen: Screen[Any] = Confirm(question)
+        return bool(await self._app.push_screen_wait(screen))
+
+    def _mark(self, verb: str, keys: Sequence[str]) -> None:
+        self._app.world.sending(keys, verb, self._app.now())
+        self._tell(keys)
+
+    def _refused(self, verb: str, error: TaskmasterError, keys: Sequence[str]) -> None:
+        self._app.world.answered(None, clean(error.message), keys)
+        self._tell(keys)
+        self._app.complain(error, f"{verb}: ")
+
+    def _answered(self, verb: str, select: Sequence[str], result: Any, keys: Sequence[str]) -> None:
+        done = msgspec.convert(result, wire.Done)
+        self._app.world.answered(done, "", keys)
+        self._tell(keys)
+        bad = [each for each in done.outcomes if not each.ok]
+        if bad:
+            first = bad[0]
+            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+            self._app.say(clean(f"{first.key}: {first.note or first.state}{more}"), "error")
+            return
+        notes = {each.note for each in done.outcomes if each.note}
+        said = f" · {notes.pop()}" if len(notes) == 1 else ""
+        self._app.say(clean(f"{', '.join(select)} {_DONE.get(verb, 'done')}{said}   u undo"), "good")
+
+    def _tell(self, keys: Sequence[str]) -> None:
+        self._app.changed(Change(keys=set(keys)))

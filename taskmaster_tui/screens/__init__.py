@@ -1,0 +1,1 @@
+"""The screen, its views and its dialogs."""

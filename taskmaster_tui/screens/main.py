@@ -1,0 +1,190 @@
+"""The one screen: header, tabs, the view that is shown, status line and key bar.
+
+It decides which view is shown and passes on what changed. A view is made at its first visit, so that the first picture
+costs only itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.screen import Screen
+
+from taskmaster_tui.link import Change, Phase
+from taskmaster_tui.screens.view import View
+from taskmaster_tui.widgets.bars import Header, KeyBar, StatusLine, Tabs
+from taskmaster_tui.widgets.trouble import Trouble
+
+if TYPE_CHECKING:
+    from taskmaster_tui.app import TaskmasterApp
+
+VIEWS = ("jobs", "logs", "events", "metrics", "config")
+
+
+class MainScreen(Screen[None]):
+    """Hold the views."""
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012  # Textual's
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (16, "-low"), (30, "-high")]  # noqa: RUF012  # the same
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._views: dict[str, View] = {}
+        self._shown_name = "jobs"
+        self._last = "jobs"
+        self.zoomed = False
+
+    @property
+    def tm(self) -> TaskmasterApp:
+        """Return the app by its own type."""
+        return cast("TaskmasterApp", self.app)
+
+    @property
+    def view(self) -> View | None:
+        """Return the view that is shown."""
+        return self._views.get(self._shown_name)
+
+    @property
+    def view_name(self) -> str:
+        """Return the name of the view that is shown."""
+        return self._shown_name
+
+    def compose(self) -> ComposeResult:
+        """Lay out what every view shares."""
+        yield Header(id="header")
+        yield Tabs(id="tabs")
+        yield Trouble(id="trouble")
+        yield Container(id="views")
+        yield StatusLine(id="status")
+        yield KeyBar(id="keys")
+
+    async def on_mount(self) -> None:
+        """Show the view that was shown last, and let ages grow."""
+        await self.go(self.tm.place.view if self.tm.place.view in VIEWS else "jobs")
+        self.set_interval(1.0, self._tick)
+
+    # Views ------------------------------------------------------------------------------------------------------------
+
+    async def go(self, name: str) -> View:
+        """Show a view."""
+        before = self._views.get(self._shown_name)
+        if name != self._shown_name:
+            self._last = self._shown_name
+            if before is not None:
+                before.hidden()
+                before.display = False
+        self._shown_name = name
+        view = self._views.get(name)
+        if view is None:
+            view = self._views[name] = _made(name)
+            await self.query_one("#views").mount(view)
+        view.display = True
+        view.shown()
+        self.tm.remember(view=name)
+        self._refresh_bars()
+        return view
+
+    async def do_go_jobs(self) -> None:
+        """Show the jobs."""
+        await self.go("jobs")
+
+    async def do_go_logs(self) -> None:
+        """Show the merged logs."""
+        await self.go("logs")
+
+    async def do_go_events(self) -> None:
+        """Show the events."""
+        await self.go("events")
+
+    async def do_go_metrics(self) -> None:
+        """Show the metrics."""
+        await self.go("metrics")
+
+    async def do_go_config(self) -> None:
+        """Show the config."""
+        await self.go("config")
+
+    async def do_go_last(self) -> None:
+        """Show the view before."""
+        await self.go(self._last)
+
+    async def do_app_back(self) -> None:
+        """Go one step back: in the view, then to the jobs."""
+        view = self.view
+        if view is not None and view.back():
+            return
+        if self.zoomed:
+            self.do_app_zoom()
+        elif self._shown_name != "jobs":
+            await self.go("jobs")
+
+    def do_app_zoom(self) -> None:
+        """Give all the room to the pane that has the focus, or share it again."""
+        self.zoomed = not self.zoomed
+        self.set_class(self.zoomed, "-zoomed")
+
+    def do_app_next_pane(self) -> None:
+        """Put the focus on the next pane."""
+        self.focus_next()
+
+    def do_app_previous_pane(self) -> None:
+        """Put the focus on the pane before."""
+        self.focus_previous()
+
+    def do_app_freeze(self) -> None:
+        """Stop the picture, or let it live again."""
+        app = self.tm
+        app.frozen = app.now() if app.frozen is None else None
+        if app.frozen is None:
+            self.changed(Change(world=True, health=True))
+        self._refresh_bars()
+
+    # What changed -----------------------------------------------------------------------------------------------------
+
+    def changed(self, change: Change) -> None:
+        """Tell the bars and the view."""
+        if not self.is_mounted:
+            return
+        for event in change.events:
+            self.query_one(StatusLine).heard(event)
+        if change.health:
+            self.query_one(Trouble).show(self.tm.link.health)
+            self.set_class(self.tm.link.health.phase is not Phase.LIVE, "-lost")
+            self.refresh_bindings()
+        if change.world or change.health or change.keys or change.metrics:
+            self.query_one(Header).request()
+            self.query_one(Tabs).request()
+        view = self.view
+        if view is not None:
+            view.changed(change)
+
+    def say(self, text: str, role: str) -> None:
+        """Show a sentence."""
+        if self.is_mounted:
+            self.query_one(StatusLine).say(text, role)
+
+    def _tick(self) -> None:
+        if self.tm.frozen is not None or not self.is_current:
+            return
+        self.query_one(Header).request()
+        view = self.view
+        if view is not None:
+            view.tick()
+
+    def _refresh_bars(self) -> None:
+        self.query_one(Header).refresh()
+        self.query_one(Tabs).refresh()
+        self.refresh_bindings()
+
+
+def _made(name: str) -> View:
+    """Return a new view; each is loaded when it is first wanted (TUI.md §3.1)."""
+    from importlib import import_module  # noqa: PLC0415
+
+    module: Any = import_module(f"taskmaster_tui.screens.{name}")
+    view: View = getattr(module, f"{name.capitalize()}View")(id=name)
+    return view

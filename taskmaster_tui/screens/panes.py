@@ -1,0 +1,242 @@
+"""The tabs of the detail pane.
+
+Each decides what of a row it shows and asks the core for that alone; none knows the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, VerticalScroll
+
+from taskmaster_core.errors import TaskmasterError
+from taskmaster_core.logs.sanitize import clean
+from taskmaster_core.wire import Event
+from taskmaster_tui.bindings import bindings
+from taskmaster_tui.link import Change
+from taskmaster_tui.model import fmt
+from taskmaster_tui.model.event_rows import EVENT_COLUMNS, EventRows
+from taskmaster_tui.screens.log_actions import LogActions
+from taskmaster_tui.widgets.bar import Piece
+from taskmaster_tui.widgets.card import Card, Line
+from taskmaster_tui.widgets.log_view import LogView
+from taskmaster_tui.widgets.plot import Chart
+from taskmaster_tui.widgets.row_tree import RowTree
+
+if TYPE_CHECKING:
+    from taskmaster_tui.app import TaskmasterApp
+
+_EVENTS = 200
+"""Events of one row that the pane shows; the Events view has them all."""
+
+
+class LogPane(LogActions):
+    """Show its output."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings("log"))
+
+    def about(self, row_id: str | None) -> None:
+        """Follow the output of another row."""
+        if self.query(LogView):
+            self.follow_output(None if row_id is None else (row_id,))
+
+
+class TextPane(VerticalScroll):
+    """Show facts, one per line."""
+
+    def __init__(self, op: str, lines: Callable[[Any, str, TaskmasterApp], Iterable[Line]]) -> None:
+        super().__init__()
+        self._op = op
+        self._lines = lines
+        self._row: str | None = None
+
+    @property
+    def tm(self) -> TaskmasterApp:
+        """Return the app by its own type."""
+        return cast("TaskmasterApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Hold one card."""
+        yield Card()
+
+    def about(self, row_id: str | None) -> None:
+        """Ask for another row."""
+        self._row = row_id
+        if row_id is not None and self.tm.context.live:
+            self.run_worker(self._fetch(row_id), group="facts", exclusive=True)
+
+    async def _fetch(self, row_id: str) -> None:
+        try:
+            found = await self.tm.link.call(self._op, [row_id] if self._op == "show" else [], timeout=10)
+        except TaskmasterError as error:
+            self.query_one(Card).set_lines([[Piece(clean(error.message), "error")]])
+            return
+        if row_id == self._row:
+            self.query_one(Card).set_lines(self._lines(found, row_id, self.tm))
+
+    def changed(self, change: Change) -> None:
+        """Ask again when the row changed."""
+        if self._row is not None and not change.keys.isdisjoint(self.tm.world.keys_of(self._row)):
+            self.about(self._row)
+
+
+def _fact(name: str, value: object, role: str = "") -> Line:
+    shown = clean(str(value)).replace("\n", " ")
+    return (Piece(f" {name:<14}", "dim"), Piece(shown, role))
+
+
+def info_lines(found: dict[str, Any], row_id: str, app: TaskmasterApp) -> Iterable[Line]:
+    """Return what there is to know about a job or process."""
+    now = app.now()
+    for each in found.get("jobs", ()):
+        job = each["job"]
+        spec: dict[str, Any] = job["spec"]
+        yield (Piece(f" {clean(job['name'])}", "title", bold=True),)
+        if spec.get("description"):
+            yield _fact("", spec["description"])
+        yield _fact("command", _words(spec.get("cmd", "")))
+        yield _fact("directory", spec.get("workingdir", ""))
+        yield _fact("processes", f"{len(job['processes'])} of {spec.get('numprocess', '?')} declared")
+        yield _fact("restart", f"{spec.get('restart', '')}, retry {spec.get('retry')}, restarts {job['restarts']}")
+        for intent in each.get("intents", ()):
+            yield _fact("by hand", intent if isinstance(intent, str) else _words(intent), "held")
+        for process in job["processes"]:
+            if row_id in (job["name"], process["key"]):
+                yield from _process_lines(process, each.get("paths", {}).get(process["key"], {}), now)
+
+
+def _process_lines(process: dict[str, Any], paths: dict[str, Any], now: float) -> Iterable[Line]:
+    yield (Piece(""),)
+    yield (Piece(f" {clean(process['key'])}", "title", bold=True), Piece(f"  {process['state']}", ""))
+    if process.get("reason"):
+        yield _fact("because", process["reason"])
+    yield _fact("pid", process["pid"] if process["pid"] is not None else "-")
+    yield _fact("run", process["run"])
+    yield _fact("since", f"{fmt.when(process['since'], now)} ({fmt.ago(now - process['since'])} ago)")
+    if process.get("started_at"):
+        yield _fact("started", fmt.when(process["started_at"], now))
+    yield _fact("tries", f"{process['tries']}, restarts {process.get('restarts', 0)}")
+    yield _fact("generation", process["generation"])
+    if process.get("lingering"):
+        yield _fact("lingering", f"{process['lingering']} processes of earlier runs", "warn")
+    for stream, path in paths.items():
+        yield _fact(stream, path["path"] if isinstance(path, dict) else path)
+
+
+def env_lines(found: dict[str, Any], row_id: str, app: TaskmasterApp) -> Iterable[Line]:
+    """Return the names of the variables; values stay in the core unless an operator asks."""
+    for each in found.get("jobs", ()):
+        entries = each.get("env", ())
+        yield (Piece(f" {len(entries)} variables set by the config", "dim"),)
+        pairs = entries.items() if isinstance(entries, dict) else ((entry, "") for entry in entries)
+        for name, value in sorted(pairs):
+            yield _fact(clean(str(name)), value) if value else (Piece(f" {clean(str(name))}"),)
+
+
+def config_lines(found: dict[str, Any], row_id: str, app: TaskmasterApp) -> Iterable[Line]:
+    """Return the job's declaration as it is in force."""
+    job = app.world.job(row_id)
+    spec: dict[str, Any] = next((each for each in found.get("jobs", ()) if job is not None and each["name"] == job.name), {})
+    yield (Piece(f" in force since generation {found.get('generation', '?')}; e edits it", "dim"),)
+    for name, value in spec.items():
+        if value not in (None, "", [], {}):
+            yield _fact(name, _words(value))
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(each)}" for name, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(_words(each) for each in value)
+    return str(value)
+
+
+class EventPane(Container):
+    """Show what happened to it: every run with how it began and ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = EventRows()
+        self._row: str | None = None
+
+    @property
+    def tm(self) -> TaskmasterApp:
+        """Return the app by its own type."""
+        return cast("TaskmasterApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Hold a list."""
+        yield RowTree(self._rows, EVENT_COLUMNS, empty="nothing happened yet", marks=False)
+
+    def about(self, row_id: str | None) -> None:
+        """Ask for the events of another row."""
+        self._row = row_id
+        if row_id is not None and self.tm.context.live:
+            self.run_worker(self._fetch(row_id), group="events", exclusive=True)
+
+    async def _fetch(self, row_id: str) -> None:
+        import msgspec  # noqa: PLC0415  # in memory already: the link needs it
+
+        try:
+            found = await self.tm.link.call("events", [row_id], {"n": _EVENTS}, timeout=10)
+        except TaskmasterError:
+            return
+        if row_id == self._row:
+            self._rows.load(msgspec.convert(found, list[Event]))
+            tree = self.query_one(RowTree)
+            tree.rows_changed()
+            tree.bottom()
+
+    def changed(self, change: Change) -> None:
+        """Add what happened."""
+        if self._row is None or not change.events:
+            return
+        meant: Sequence[str] = [self._row, *self.tm.world.keys_of(self._row)]
+        new = [event for event in change.events if event.key in meant]
+        if new:
+            tree = self.query_one(RowTree)
+            last = tree.cursor_id == next(reversed(self._rows.ids()), None)
+            self._rows.add(new)
+            tree.rows_changed(live=True)
+            if last:
+                tree.bottom()
+
+
+class ChartPane(VerticalScroll):
+    """Show its CPU and memory over the last ten minutes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._row: str | None = None
+
+    @property
+    def tm(self) -> TaskmasterApp:
+        """Return the app by its own type."""
+        return cast("TaskmasterApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Hold two charts."""
+        yield Chart("CPU, % of one core", fmt.percent, id="cpu-chart")
+        yield Chart("Memory", fmt.size, id="memory-chart")
+
+    def about(self, row_id: str | None) -> None:
+        """Show another row."""
+        self._row = row_id
+        self._fill()
+
+    def changed(self, change: Change) -> None:
+        """Show the newest sample."""
+        if change.metrics:
+            self._fill()
+
+    def _fill(self) -> None:
+        world = self.tm.world
+        thing = world.proc(self._row or "") or world.jobs.get(self._row or "")
+        if thing is None or not self.query(Chart):
+            return
+        now = self.tm.now()
+        self.query_one("#cpu-chart", Chart).show(thing.history.cpu(600, now))
+        self.query_one("#memory-chart", Chart).show(thing.history.rss(600, now))
