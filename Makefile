@@ -10,7 +10,7 @@ DEV    := $(VENV)/.installed-dev
 
 # The policy has no I/O, so its tests need none: they run in one process, in seconds, and must reach every branch.
 PURE   := $(wildcard tests/unit/test_machine*.py tests/unit/test_supervisor*.py) \
-	$(foreach name,errors spec ends wire plan launch intents waits views memos timers,tests/unit/test_$(name).py)
+	$(foreach name,errors spec ends wire plan launch intents waits views memos timers history guard,tests/unit/test_$(name).py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =

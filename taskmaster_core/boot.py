@@ -16,10 +16,11 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from taskmaster_core import __version__, config, memos, paths, shimlink
+from taskmaster_core import __version__, config, history, memos, paths, shimlink
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.eventlog import EventLog
 from taskmaster_core.generations import Generations
+from taskmaster_core.history import History
 from taskmaster_core.journal import EventRow, Journal
 from taskmaster_core.orders import Setting
 from taskmaster_core.paths import Places
@@ -83,6 +84,7 @@ class Started(Struct):
     socketgroup: int | None
     reports: list[Document]
     """What the shim said after `hello`; fed to the policy before anything else."""
+    history: History
 
 
 class _Asked(Struct):
@@ -248,6 +250,7 @@ class _Parts:
         return Started(
             runtime, self._generations, eventlog, self._wake, self._asked.paths, self._environ, texts, problems,
             frozenset(begun.recent_requests), bool(self._hello.get("first")), group, self._reports,
+            history.read((self._hello.get("memos") or {}).get(memos.HISTORY)),
         )  # fmt: skip
 
     def _base_env(self) -> dict[str, str]:

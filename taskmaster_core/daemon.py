@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskmaster_core import boot, doctor, logops, shimlink
+from taskmaster_core import acts, boot, doctor, logops, shimlink
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
@@ -47,7 +47,7 @@ class Core:
         self.reloader.on_applied = self._applied
         self.ops = Ops(started.runtime, self.reloader, started.generations)
         self.ops.shut_down = self.shut_down
-        self.ops.seen = started.requests
+        self.ops.seen, self.ops.history = started.requests, started.history
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
         self._more = False
@@ -220,10 +220,8 @@ class Core:
 
     def _reload(self, cause: Cause, *, by_save: bool = False) -> None:
         self.runtime.order({"t": "notify", "text": boot.reloading()})
-        self.reloader.ask(Wish(cause, lambda *_: self._reloaded(), by_save=by_save))
-
-    def _reloaded(self) -> None:
-        self.runtime.order({"t": "notify", "text": "READY=1"})
+        ready = {"t": "notify", "text": "READY=1"}
+        self.reloader.ask(Wish(cause, lambda *_: self.runtime.order(ready), by_save=by_save))
 
     def _applied(self) -> None:
         self._take_settings()
@@ -330,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-TABLE |= {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+TABLE |= acts.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
 
 if __name__ == "__main__":
     code = main()

@@ -24,6 +24,10 @@ ROWS = ":"
 """What the keys of events begin with that are on their way to the journal; the newest one's number follows."""
 
 
+HISTORY = ":history"
+"""The key of what operators did last; it begins as events' keys do and is none."""
+
+
 class CoreMemo(Struct, omit_defaults=True):
     """Hold what the core says to its successor: the generation in force, and the last report it has dealt with."""
 

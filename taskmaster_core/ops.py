@@ -7,21 +7,20 @@ exception that the dispatcher answers. Nothing here decides policy.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from taskmaster_core import __version__, machine, views, waits
-from taskmaster_core.errors import NoSuchJob, Refused, TaskmasterError, TimedOut, UnknownOp, UsageError
+from taskmaster_core import __version__, history, intents, memos, views
+from taskmaster_core.errors import NoSuchJob, TaskmasterError, UnknownOp, UsageError
 from taskmaster_core.generations import Generations
-from taskmaster_core.intents import Intent, Intents, to_scale
-from taskmaster_core.machine import Stimulus
+from taskmaster_core.history import History
 from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.runtime import Runtime
 from taskmaster_core.server import Asked
-from taskmaster_core.shimlink import signal_name, signal_number
-from taskmaster_core.spec import Goal, Key, State, matches, names_job
-from taskmaster_core.wire import Cause, CoreView, Done, Outcome, PlanView, Status
+from taskmaster_core.spec import Key, matches, names_job
+from taskmaster_core.wire import Cause, CoreView, PlanView, Status
 
 MAX_EVENTS = 5_000
 
@@ -36,6 +35,8 @@ class Ops:
         self.shut_down: Callable[[Cause, str], None] = lambda *_: None
         self.seen: frozenset[str] = frozenset()
         """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
+        self.history = History()
+        reloader.on_reloaded = self.reloaded
 
     def handle(self, asked: Asked) -> None:
         """Carry a request out; whatever is wrong with it becomes its answer."""
@@ -48,6 +49,16 @@ class Ops:
         else:
             self.attempt(op, asked)
 
+    def reloaded(self, cause: Cause, generation: int) -> None:
+        """Remember a reload that was carried out; `generation` was in force before."""
+        who = cause.who or cause.text or cause.kind
+        self.history.add(cause.request, history.reloading(who, time.time(), generation))
+        self.keep_history()
+
+    def keep_history(self) -> None:
+        """Have the shim keep what can be undone for the next core."""
+        self.runtime.order({"t": "memo", "key": memos.HISTORY, "memo": self.history.write()})
+
     def attempt(self, op: Callable[[Ops, Asked], None], asked: Asked) -> None:
         """Carry out a request, or what of it had to wait."""
         try:
@@ -57,6 +68,7 @@ class Ops:
 
     def refuse(self, asked: Asked, error: TaskmasterError, detail: object = None) -> None:
         """Answer with an error."""
+        self.runtime.texts.pop(asked.request.id, None)
         if self.runtime.server is not None:
             self.runtime.server.refuse(asked, error, detail)
 
@@ -131,6 +143,7 @@ def core_view(ops: Ops) -> CoreView:
         config_problems=ops.reloader.problems, instance=facts.instance, statedir=facts.setting.places.statedir,
         seq=runtime.publisher.seq, batches=runtime.publisher.batches, troubles=list(runtime.troubles.values()),
         stopping=runtime.supervisor.shutting_down is not None,
+        autoreload=runtime.supervisor.config.settings.autoreload, pending=ops.reloader.pending,
     )  # fmt: skip
 
 
@@ -163,15 +176,16 @@ def show(ops: Ops, asked: Asked) -> None:
     """Answer with everything about some jobs: views, intents, output files, names of variables."""
     runtime = ops.runtime
     keys = ops.keys(asked, acting=False)
-    names = list(dict.fromkeys([*(key.job for key in keys), *_jobs_named(ops, asked)]))
+    names = list(dict.fromkeys([*(key.job for key in keys), *jobs_named(ops, asked)]))
     jobs = []
     for job in views.job_views(runtime.supervisor, names, runtime.now(), runtime.wall_offset()):
         files = {str(key): runtime.sources_of(key) for key in keys if key.job == job.name}
         spec = runtime.supervisor.job(job.name)
         env = sorted(spec.baseenv | spec.fileenv | spec.env) if spec is not None else []
+        wishes = runtime.supervisor.intents.about(job.name)
         jobs.append(
             {
-                "job": job, "env": env, "intents": runtime.supervisor.intents.about(job.name),
+                "job": job, "env": env, "intents": wishes, "by_hand": [intents.said(each) for each in wishes],
                 "paths": {key: {name: file["path"] for name, file in its.items()} for key, its in files.items()},
                 "files": files,
             }
@@ -179,7 +193,7 @@ def show(ops: Ops, asked: Asked) -> None:
     runtime.reply(asked, {"jobs": jobs}, keep=False)
 
 
-def _jobs_named(ops: Ops, asked: Asked) -> list[str]:
+def jobs_named(ops: Ops, asked: Asked) -> list[str]:
     """Return the jobs that are named outright, which may have no process."""
     return [name for name in asked.request.select if ops.runtime.supervisor.job(name) is not None]
 
@@ -243,204 +257,7 @@ def generation(ops: Ops, asked: Asked) -> None:
     ops.runtime.reply(asked, {"number": number, "texts": texts}, keep=False)
 
 
-# Acting --------------------------------------------------------------------------------------------------------------
-
-
-def _start_keys(ops: Ops, asked: Asked) -> list[Key]:
-    if not arg(asked, "autostart", bool, default=False):
-        return ops.keys(asked, acting=True)
-    procs = ops.runtime.supervisor.procs
-    return sorted_keys(ops.runtime, (key for key, proc in procs.items() if proc.spec.autostart))
-
-
-def start(ops: Ops, asked: Asked) -> None:
-    """Start processes; what runs already is as asked."""
-    keys = _start_keys(ops, asked)
-    _command(ops, asked, keys, machine.Start(), waits.started)
-
-
-def restart(ops: Ops, asked: Asked) -> None:
-    """Stop and start processes, or start those that do not run."""
-    _command(ops, asked, ops.keys(asked, acting=True), machine.Relaunch(), waits.started)
-
-
-def stop(ops: Ops, asked: Asked) -> None:
-    """Stop processes by their recipe and hold them down."""
-    _command(ops, asked, ops.keys(asked, acting=True), machine.Stop(), waits.stopped)
-
-
-def kill(ops: Ops, asked: Asked) -> None:
-    """SIGKILL whole trees and hold the processes down."""
-    _command(ops, asked, ops.keys(asked, acting=True), machine.Kill(), waits.stopped)
-
-
-def hold(ops: Ops, asked: Asked) -> None:
-    """Keep processes from being started again by themselves; what runs goes on."""
-    _command(ops, asked, ops.keys(asked, acting=True), machine.Hold(), None)
-
-
-def release(ops: Ops, asked: Asked) -> None:
-    """End the hold, and start what it has kept back."""
-    _command(ops, asked, ops.keys(asked, acting=True), machine.Release(), None)
-
-
-def _command(ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge: waits.Judge | None) -> None:
-    """Write the intent for good, then act, then answer once the effect is there; without a judge it is so at once."""
-    wait, timeout = arg(asked, "wait", bool, default=True), seconds(asked)
-    changes = _wishes(ops.runtime.supervisor.intents, stimulus)(keys, ops.runtime.supervisor.widths)
-    if asked.request.id in ops.seen:
-        changes, stimulus = [], _nothing_new(stimulus)
-    ops.runtime.supervisor.set_intents(changes)  # at once: what is asked right behind this is measured by it
-
-    def act() -> None:
-        _act(ops, asked, keys, stimulus, judge, wait=wait, timeout=timeout)
-
-    ops.runtime.journal_intents(changes, act)
-
-
-def _wishes(intents: Intents, stimulus: Stimulus) -> Callable[[Iterable[Key], Mapping[str, int]], list[Intent]]:
-    """Return what makes a command's wishes for later."""
-    match stimulus:
-        case machine.Stop() | machine.Kill():
-            return intents.to_stop
-        case machine.Hold():
-            return intents.to_hold
-        case machine.Release():
-            return intents.to_release
-        case _:
-            return intents.to_start
-
-
-def _nothing_new(stimulus: Stimulus) -> Stimulus:
-    """Return what a repeated request still means: a restart that was begun must not begin again."""
-    return machine.Start() if isinstance(stimulus, machine.Relaunch) else stimulus
-
-
-def _act(
-    ops: Ops, asked: Asked, keys: list[Key], stimulus: Stimulus, judge: waits.Judge | None, *, wait: bool,
-    timeout: float | None,
-) -> None:  # fmt: skip
-    supervisor = ops.runtime.supervisor
-    before = {key: supervisor.procs[key] for key in keys if key in supervisor.procs}
-    why = f"{_DONE[type(stimulus)]} by {asked.peer.who}"
-    refused = supervisor.command(keys, stimulus, ops.runtime.now(), operator(asked), why)
-    known = {each.key: _already(each, stimulus) for each in refused}
-    bad = [each for each in known.values() if not each.ok]
-    runs = {key: proc.run - (str(key) in known) for key, proc in before.items() if str(key) not in {o.key for o in bad}}
-    if not wait or judge is None:
-        done = Done([_now(ops, key, known.get(str(key))) for key in keys], not bad)
-        ops.runtime.after_commit(lambda: ops.runtime.reply(asked, done))
-        return
-    _wait(ops, asked, judge, runs, bad, timeout)
-
-
-_DONE = {
-    machine.Start: "started", machine.Relaunch: "restarted", machine.Stop: "stopped", machine.Kill: "killed",
-    machine.Hold: "held", machine.Release: "released",
-}  # fmt: skip
-"""How a command is told in the reason of a state."""
-
-
-def _already(refusal: Outcome, stimulus: Stimulus) -> Outcome:
-    """Return a refusal as what it is: it was so already (fine), or it cannot be."""
-    up = isinstance(stimulus, machine.Start | machine.Relaunch) and refusal.state in ("pending", "starting", "running")
-    down = isinstance(stimulus, machine.Stop | machine.Kill) and refusal.state == "stopped"
-    refusal.ok = up or down or isinstance(stimulus, machine.Hold | machine.Release)
-    return refusal
-
-
-def _now(ops: Ops, key: Key, refused: Outcome | None) -> Outcome:
-    return refused or waits.outcome(key, ops.runtime.supervisor.procs.get(key), ok=True)
-
-
-def _wait(
-    ops: Ops, asked: Asked, judge: waits.Judge, runs: dict[Key, int], known: list[Outcome], timeout: float | None
-) -> None:
-    def too_late(request_id: str) -> None:
-        done = ops.runtime.supervisor.give_up_waiting(request_id)
-        waiting = ops.runtime.asked.pop(request_id, None)
-        if done is not None and waiting is not None:
-            open_ = ", ".join(each.key for each in done.outcomes if not each.ok)
-            ops.refuse(waiting, TimedOut(f"not done after {timeout:g} s: {open_:.200}", "it may still happen"), done)
-
-    ops.runtime.wait(asked, timeout, too_late)
-    ops.runtime.supervisor.wait_for(asked.request.id, judge, runs, known)
-
-
-def send_signal(ops: Ops, asked: Asked) -> None:
-    """Send a signal to the leaders; nothing else changes."""
-    wish = asked.request.args.get("signal")
-    try:
-        number = signal_number(str(wish))
-    except ValueError as error:
-        raise UsageError(str(error), "names as in `kill -l`, or a number") from error
-    keys = ops.keys(asked, acting=True)
-    cause = operator(asked)
-    if asked.request.id in ops.seen:
-        refused: list[Outcome] = []
-    else:
-        refused = ops.runtime.supervisor.command(
-            keys, machine.Send(number), ops.runtime.now(), cause, signal_name(number)
-        )
-    known = {each.key: each for each in refused}
-    done = Done([_now(ops, key, known.get(str(key))) for key in keys], not refused)
-    ops.runtime.after_commit(lambda: ops.runtime.reply(asked, done))
-
-
-def reset(ops: Ops, asked: Asked) -> None:
-    """Forget the failures of processes."""
-    keys = ops.keys(asked, acting=True)
-    ops.runtime.supervisor.command(keys, machine.Reset(), ops.runtime.now(), operator(asked), "reset")
-    done = Done([_now(ops, key, None) for key in keys])
-    ops.runtime.after_commit(lambda: ops.runtime.reply(asked, done))
-
-
-def scale(ops: Ops, asked: Asked) -> None:
-    """Change the number of a job's processes by hand; it holds until `numprocess` itself is edited."""
-    width = arg(asked, "n", int)
-    if width is None or not 0 <= width <= 10_000:
-        raise UsageError("`n` must be 0 to 10000")
-    supervisor = ops.runtime.supervisor
-    names = list(dict.fromkeys([*(key.job for key in ops.keys(asked, acting=True)), *_jobs_named(ops, asked)]))
-    names = [name for name in names if supervisor.job(name) is not None]
-    if not names:
-        raise Refused("the config no longer has it")
-    wait, timeout = arg(asked, "wait", bool, default=True), seconds(asked)
-    changes = [to_scale(name, width) for name in names]
-    supervisor.set_intents(changes)
-
-    def act() -> None:
-        before = {proc.key: proc for name in names for proc in supervisor.processes_of(name)}
-        for name in names:
-            supervisor.scale(name, ops.runtime.now(), operator(asked))
-        ops.runtime.fact("scaled", operator(asked), key=names[0], jobs=names, n=width)
-        after = {proc.key: proc for name in names for proc in supervisor.processes_of(name)}
-        moved = {key: 0 for key in after if key not in before} | {key: 0 for key in before if key.index >= width}
-        judged = moved if wait else {}
-        _wait(ops, asked, _scaled(width), judged, [], timeout)
-
-    ops.runtime.journal_intents(changes, act)
-
-
-def _scaled(width: int) -> waits.Judge:
-    def judge(proc: machine.Proc | None, run_before: int) -> bool | None:
-        if proc is None:
-            return True
-        if proc.key.index >= width:  # on its way out, unless another request or a reload has widened the job again
-            return None if proc.goal is Goal.GONE else False
-        return True if proc.goal is Goal.DOWN else waits.started(proc, run_before)
-
-    return judge
-
-
-def wait_for(ops: Ops, asked: Asked) -> None:
-    """Answer once the processes are in a state."""
-    wanted = arg(asked, "for", str, default="running")
-    if wanted not in {*State, "up", "down"}:
-        raise UsageError(f"unknown state `{wanted[:40]}`", ", ".join([*State, "up", "down"]))
-    keys = ops.keys(asked, acting=True)
-    runs = {key: ops.runtime.supervisor.procs[key].run for key in keys}
-    _wait(ops, asked, waits.in_state(wanted), runs, [], seconds(asked))
+# The config and the files ------------------------------------------------------------------------------------------
 
 
 def reload(ops: Ops, asked: Asked) -> None:
@@ -448,6 +265,7 @@ def reload(ops: Ops, asked: Asked) -> None:
 
     def told(shown: PlanView | None, error: TaskmasterError | None) -> None:
         if error is not None:
+            ops.history.give_up(asked.request.id)
             ops.refuse(asked, error, getattr(error, "detail", None))
         elif only_plan:
             ops.runtime.reply(asked, shown, keep=False)
@@ -456,7 +274,11 @@ def reload(ops: Ops, asked: Asked) -> None:
 
     only_plan = arg(asked, "plan", bool, default=False)
     excepted = tuple(str(each) for each in arg(asked, "except", list, default=[]))
-    ops.reloader.ask(Wish(operator(asked), told, excepted, only_plan))
+    confirmed = arg(asked, "confirmed", bool, default=False)
+    last = ops.history.last
+    if arg(asked, "undo", bool, default=False) and last is not None and last.op == "rollback" and not only_plan:
+        ops.history.undo(asked.request.id)  # the client has written back the files of the generation before
+    ops.reloader.ask(Wish(operator(asked), told, excepted, only_plan, confirmed=confirmed))
 
 
 def reopen(ops: Ops, asked: Asked) -> None:
@@ -465,21 +287,8 @@ def reopen(ops: Ops, asked: Asked) -> None:
     ops.runtime.reply(asked, {})
 
 
-def shutdown(ops: Ops, asked: Asked) -> None:
-    """Stop everything in order; then, unless the core is to stay, core and shim end."""
-    keys = list(ops.runtime.supervisor.procs)
-    cause = operator(asked)
-    if arg(asked, "keep_core", bool, default=False):
-        _act(ops, asked, keys, machine.Stop(), waits.stopped, wait=True, timeout=seconds(asked))
-        return
-    _wait(ops, asked, waits.in_state("down"), dict.fromkeys(keys, 0), [], seconds(asked))
-    ops.shut_down(cause, f"asked by {asked.peer.who}")
-
-
 TABLE: dict[str, Callable[[Ops, Asked], None]] = {
     "ping": ping, "status": status, "show": show, "why": why, "config": show_config, "events": events,
-    "generations": generations, "generation": generation, "start": start, "stop": stop, "restart": restart,
-    "kill": kill, "hold": hold, "release": release, "signal": send_signal, "reset": reset, "scale": scale,
-    "wait": wait_for, "reload": reload, "reopen": reopen, "shutdown": shutdown,
+    "generations": generations, "generation": generation, "reload": reload, "reopen": reopen,
 }  # fmt: skip
-"""`logs` and `doctor` join it in their own modules."""
+"""The acts, `logs` and `doctor` join it in their own modules."""

@@ -14,7 +14,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from taskmaster_core import config, views
+from taskmaster_core import config, guard, views
 from taskmaster_core.config import Loaded
 from taskmaster_core.errors import ConfigInvalid, Refused, TaskmasterError
 from taskmaster_core.generations import Generations
@@ -34,6 +34,8 @@ class Wish(Struct):
     excepted: tuple[str, ...] = ()
     only_plan: bool = False
     by_save: bool = False
+    confirmed: bool = False
+    """What is protected may be ended too."""
 
 
 class Reloader:
@@ -50,6 +52,8 @@ class Reloader:
         self._busy = False
         self.problems: list[object] = []
         """What is wrong with the files as they are now; empty when the config in force is what they say."""
+        self.pending = 0
+        """How much a valid save would change that was held back."""
         self.texts: dict[str, bytes] = {}
         """The files' bytes as last applied."""
         self.seen: dict[str, bytes] = {}
@@ -58,6 +62,8 @@ class Reloader:
         """Called when the files were read to be taken, whatever will come of them."""
         self.on_applied: Callable[[], None] = lambda: None
         """Called when a config was taken, by whatever way."""
+        self.on_reloaded: Callable[[Cause, int], None] = lambda *_: None
+        """Called with the generation before when a new one was applied."""
         self.say: Callable[[str], None] = lambda *_: None
         """Called with a rendered problem, for stderr."""
 
@@ -96,7 +102,7 @@ class Reloader:
             return
         held = self._held_back(wish, loaded, loaded.config)
         if held:
-            self._hold_back(wish, held)
+            self._hold_back(wish, held, make_plan(self._runtime.supervisor.config, loaded.config).count)
             return
         self._consider(wish, loaded, loaded.config)
 
@@ -112,7 +118,7 @@ class Reloader:
         """Keep the config in force and say everything that is wrong with the new one."""
         problems: list[object] = list(loaded.problems)
         if not wish.only_plan:
-            self.problems = problems
+            self.problems, self.pending = problems, 0
             first = next(each for each in loaded.problems if each.severity == "error")
             where = f"{first.file}:{first.line}:{first.column}"
             self._runtime.fact(
@@ -135,8 +141,16 @@ class Reloader:
 
     def _held_back(self, wish: Wish, loaded: Loaded, new: Config) -> str:
         """Return why a save is not taken by itself although it is valid; "" if it is (RELIABILITY G10, C01, C02)."""
-        if not wish.by_save:
-            return ""
+        if wish.cause.kind != "operator" and not wish.only_plan:
+            names = self._threatened(make_plan(self._runtime.supervisor.config, new))
+            if names:
+                return f"it would end what is protected ({', '.join(names)}): `taskmaster reload` asks, and applies it"
+        return self._doubted(loaded, new) if wish.by_save else ""
+
+    def _threatened(self, plan: Plan) -> list[str]:
+        return guard.threatened(plan, self._runtime.supervisor.processes_of)
+
+    def _doubted(self, loaded: Loaded, new: Config) -> str:
         now = self._runtime.supervisor.config
         for path, text in loaded.texts.items():
             before = self.texts.get(path, b"")
@@ -151,9 +165,10 @@ class Reloader:
         names = {job.name for job in loaded.config.jobs} if loaded.config is not None else set()
         return any(job.name not in names for job in self._runtime.supervisor.config.jobs)
 
-    def _hold_back(self, wish: Wish, reason: str) -> None:
+    def _hold_back(self, wish: Wish, reason: str, pending: int) -> None:
+        self.pending = pending
         self.problems = [{"code": "W201", "severity": "warning", "message": reason}]
-        self._runtime.fact("reload_refused", wish.cause, reason=reason)
+        self._runtime.fact("reload_refused", wish.cause, reason=reason, pending=pending)
         self.say(f"taskmaster: {reason}\n")
         self._end(wish, None, Refused(reason))
 
@@ -163,12 +178,16 @@ class Reloader:
         supervisor = self._runtime.supervisor
         plan = make_plan(supervisor.config, new)
         excepted = self._excepted(plan, wish.excepted)
+        chosen = leave_out(plan, lambda change: change.job in excepted)
+        threatened = self._threatened(chosen)
         if wish.only_plan:
-            self._end(wish, views.plan_view(plan, supervisor, None, excepted), None)
+            self._end(wish, replace(views.plan_view(plan, supervisor, None, excepted), protected=threatened), None)
+            return
+        if threatened and not wish.confirmed:
+            self._end(wish, None, guard.refusal(threatened, "this reload"))
             return
         shown = views.plan_view(plan, supervisor, supervisor.generation, excepted)
         shown.warnings = list(loaded.problems)
-        chosen = leave_out(plan, lambda change: change.job in excepted)
         known = plan.empty or loaded.texts == self.texts
         if chosen.empty and known:  # not known: a later core must know what was left out, so that is a generation
             self._accepted(loaded, excepted)
@@ -210,6 +229,7 @@ class Reloader:
             "reloaded", applied, generation=number, added=counts["+"], changed=counts["~"], removed=counts["-"],
             same=counts["="],
         )  # fmt: skip
+        self.on_reloaded(applied, runtime.supervisor.generation)
         runtime.supervisor.reload(plan, new, number, runtime.now(), applied)
         runtime.order(runtime.core_memo())
         self._accepted(loaded, excepted)
@@ -218,6 +238,7 @@ class Reloader:
 
     def _accepted(self, loaded: Loaded, excepted: frozenset[str]) -> None:
         self.texts = dict(loaded.texts)
+        self.pending = 0
         self.problems = list(loaded.problems)
         if excepted:
             names = ", ".join(sorted(excepted))

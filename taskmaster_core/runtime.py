@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from taskmaster_core import machine, memos, orders
 from taskmaster_core.intents import Intent
@@ -25,7 +26,7 @@ from taskmaster_core.shimlink import ShimLink
 from taskmaster_core.spec import Key
 from taskmaster_core.supervisor import AllDown, Answer, Fact, Outcomes, Persist, Retune, Supervisor
 from taskmaster_core.timers import Timer, Timers
-from taskmaster_core.wire import Cause
+from taskmaster_core.wire import Cause, Done
 from taskmaster_core.workers import Worker
 
 Order = dict[str, Any]
@@ -70,6 +71,8 @@ class Runtime:
         """Degradations in words, by the part that has them."""
         self.asked: dict[str, Asked] = {}
         """The requests that wait for an effect, by id."""
+        self.texts: dict[str, str] = {}
+        """Sentences that go with the answers of requests, by id."""
         self._limits: dict[str, Timer] = {}
         self._orders: list[Order] = []
         self._own_memo: Order = {}
@@ -231,6 +234,8 @@ class Runtime:
 
     def reply(self, asked: Asked, result: object, *, keep: bool = True) -> None:
         """Answer a request."""
+        if isinstance(result, Done) and (text := self.texts.pop(asked.request.id, None)) is not None:
+            result = replace(result, text=text)
         if self.server is not None:
             self.server.answer(asked, result, keep=keep)
 

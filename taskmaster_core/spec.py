@@ -178,6 +178,8 @@ class JobSpec(Struct, frozen=True):
     """For redirections to a path."""
     limits: Annotated[tuple[Rlimit, ...], _RELAUNCH] = ()
     exitwith: Annotated[bool, _LIVE] = False
+    protected: Annotated[bool, _LIVE] = False
+    """What ends something of it has to be confirmed."""
 
 
 def cost_of(field_name: str) -> Cost:

@@ -156,6 +156,10 @@ class CoreView(Struct):
     stopping: bool = False
     batches: int = 0
     """The number of the last batch of states that this includes (`StateBatch.n`); 0: this core does not count."""
+    autoreload: str = "apply"
+    """What saving the config does: apply, ask or off."""
+    pending: int = 0
+    """Changes of a valid save that was held back; `reload` applies them."""
 
 
 class Status(Struct):
@@ -192,6 +196,8 @@ class PlanView(Struct):
     generation: int | None = None
     changes: int = 0
     warnings: list[Any] = []
+    protected: list[str] = []
+    """Protected jobs of which it would end something: `reload` wants `confirmed`."""
 
 
 class Outcome(Struct, omit_defaults=True):
@@ -210,6 +216,8 @@ class Done(Struct):
 
     outcomes: list[Outcome]
     ok: bool = True
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    """Of an `undo`: what was done, in one sentence."""
 
 
 _encoder = msgspec.json.Encoder()

@@ -65,6 +65,25 @@ def release(call: Call) -> int:
     return request(call, "release", call.selectors, {})
 
 
+def undo(call: Call) -> int:
+    """Take the last action back, or say what that would be."""
+    plan = call.ask("undo", [], plan=True)
+    if call.options.plan:
+        if call.options.json:
+            call.out.data(plan)
+        else:
+            call.out.say(clean(plan["text"]))
+        return ExitStatus.DONE
+    call.out.hint(clean(plan["text"]))
+    if plan["op"] == "rollback":
+        from taskmaster_core.cli import reload  # noqa: PLC0415  # of the acts only this one writes files
+
+        return reload.go_back(call, plan["args"]["generation"], undo=True)
+    with Progress(call, "undo", plan["select"]) as watch:
+        done = call.ask("undo", [], watch=watch, **limit(call))
+    return tell(call, "undo", done)
+
+
 def scale(call: Call) -> int:
     """Run another number of processes of a job."""
     targets = [_target(text) for text in call.options.targets]

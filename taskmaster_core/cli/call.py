@@ -14,7 +14,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from taskmaster_core.cli.out import Out
-from taskmaster_core.errors import NoCore, NotAsAsked, UsageError
+from taskmaster_core.errors import NoCore, NotAsAsked, Refused, UsageError
+from taskmaster_core.logs.sanitize import clean
 from taskmaster_core.paths import DEFAULT_INSTANCE
 
 if TYPE_CHECKING:  # zmq is 27 ms; what needs no core does not load it
@@ -101,10 +102,24 @@ class Call:
         # What waits is timed by the core, which then tells how far it came; a second more for its answer to arrive.
         limit = None if self.timeout is None else self.timeout + ("timeout" in args)
         chosen = self.selectors if select is None else select
-        answer = self.client.call_raw(op, chosen, args, timeout=limit, watch=watch)
+        try:
+            answer = self.client.call_raw(op, chosen, args, timeout=limit, watch=watch)
+        except Refused as error:
+            if not self._confirmed(error, args):
+                raise
+            answer = self.client.call_raw(op, chosen, args | {"confirmed": True}, timeout=limit, watch=watch)
         if self.out.verbose:
             self.out.complain(f"{op} took {(monotonic() - began) * 1000:.1f} ms")
         return answer
+
+    def _confirmed(self, error: Refused, args: dict[str, Any]) -> bool:
+        """Tell whether what the core wants confirmed is: by -y, or by a person at a terminal, who is asked now."""
+        detail = getattr(error, "detail", None)
+        names = detail.get("protected") if isinstance(detail, dict) else None
+        if not names or args.get("confirmed") or not (self.options.yes or sys.stdin.isatty()):
+            return False
+        self.confirm(f"{clean(error.message)}. Do it all the same?")
+        return True
 
     def confirm(self, question: str) -> None:
         """Ask a person on a terminal, unless -y was given; raise NotAsAsked for a no."""

@@ -177,7 +177,7 @@ def _stay(call: Call, started: subprocess.Popen[bytes] | None) -> int:
         if started is None:
             call.out.hint("the jobs keep running; stop them: taskmaster down")
         else:
-            _stop_all(call, keep_core=False)
+            _stop_all(call, keep_core=False, confirmed=True)  # Ctrl-C on what this call started is meant so
         return ExitStatus.INTERRUPTED
     return _its_status(started) if started is not None else ExitStatus.DONE
 
@@ -198,20 +198,19 @@ def down(call: Call) -> int:
     return _stop_all(call, keep_core=call.options.keep_core)
 
 
-def _stop_all(call: Call, *, keep_core: bool) -> int:
+def _stop_all(call: Call, *, keep_core: bool, confirmed: bool = False) -> int:
     shim = call.ask("status", [])["core"]["shim_pid"]
     with _Death(shim) as death:
-        status = _shut_down(call, death, keep_core=keep_core)
+        status = _shut_down(call, death, {"keep_core": keep_core} | ({"confirmed": True} if confirmed else {}))
         if not keep_core and not death.wait(call.timeout or GOING):
             raise TimedOut(f"everything is stopped, but the shim (pid {shim}) has not ended", "see: taskmaster doctor")
     return status
 
 
-def _shut_down(call: Call, death: _Death, *, keep_core: bool) -> int:
-    args = {"keep_core": keep_core} | act.limit(call)
+def _shut_down(call: Call, death: _Death, args: dict[str, Any]) -> int:
     try:
         with Progress(call, "down", ["all"]) as watch:
-            done = call.ask("shutdown", [], watch=watch, **args)
+            done = call.ask("shutdown", [], watch=watch, **args, **act.limit(call))
     except NoCore:
         if death.wait(0):
             return ExitStatus.DONE  # it ended before its answer got through

@@ -81,7 +81,11 @@ def rollback(call: Call) -> int:
     known: list[Document] = call.ask("generations", [])
     if call.options.list:
         return _list(call, known)
-    number = _wanted(call, known)
+    return go_back(call, _wanted(call, known))
+
+
+def go_back(call: Call, number: int, *, undo: bool = False) -> int:
+    """Write back the files of a generation and apply them; `undo`: that is to take back the last reload."""
     old: Document = call.ask("generation", [], number=number)
     changed = [path for path, text in old["texts"].items() if _text_of(path) != text]
     if changed:
@@ -91,7 +95,7 @@ def rollback(call: Call) -> int:
         for path in changed:
             write_atomically(path, old["texts"][path])
             call.out.hint(f"wrote {path}")
-    plan = ask_reload(call, {"plan": False})
+    plan = ask_reload(call, {"plan": False, "undo": True} if undo else {"plan": False})
     if call.options.json:
         call.out.data(plan)
     else:

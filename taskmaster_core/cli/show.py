@@ -13,7 +13,6 @@ from taskmaster_core.cli.logs import stamp
 from taskmaster_core.cli.out import Out
 from taskmaster_core.cli.status import HEAD, RIGHT, process_row, shown_state, state_cell
 from taskmaster_core.errors import ExitStatus
-from taskmaster_core.intents import Intent, said
 from taskmaster_core.logs.sanitize import clean
 
 Document = dict[str, Any]
@@ -42,8 +41,7 @@ def _show_job(out: Out, entry: Document) -> None:
         if key not in _ELSEWHERE and value not in (None, "", [], {}):
             _pair(out, key, f"{value:#05o}" if key == "umask" else _spelt(value))
     _pair(out, "environment", ", ".join(entry.get("env", [])))
-    for intent in entry.get("intents", []):
-        _pair(out, "by hand", said(Intent(**intent)))
+    _pair(out, "by hand", ", ".join(entry.get("by_hand", [])))
     if job["processes"]:
         out.say()
         now = time.time()

@@ -219,6 +219,17 @@ COMMANDS: tuple[Command, ...] = (
         ("taskmaster hold web:1",),
     ),
     Command("release", "act", "end a hold, and start what it has kept back", "act:release", (_NEED,)),
+    Command(
+        "undo",
+        "act",
+        "take the last action back",
+        "act:undo",
+        (Arg(("--plan",), "say what it would do, do nothing", {"action": "store_true"}),),
+        "Starts what was stopped, stops what was started, scales back, ends a hold or holds again, and goes back to "
+        "the generation before a reload. A restart, a signal and a reset cannot be undone. `undo` of an `undo` does "
+        "it again.",
+        ("taskmaster undo --plan", "taskmaster undo"),
+    ),
     Command("reset", "act", "forget the failures counted so far", "act:reset", (_NEED,)),
     Command(
         "reload",

@@ -24,7 +24,7 @@ from taskmaster_core.spec import Backoff, JobSpec, LogSpec, Restart, Rlimit, Sto
 
 _PLAIN = (
     "description", "tags", "autostart", "numprocess", "exitcodes", "successdelay", "retry", "killgroup", "cleanenv",
-    "nice", "exitwith",
+    "nice", "exitwith", "protected",
 )  # fmt: skip
 """Keys that the spec holds as the file gives them."""
 

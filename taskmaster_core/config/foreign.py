@@ -21,7 +21,6 @@ LATER: dict[str, str] = {
     "rolling": "rolling restarts",
     "hooks": "hooks",
     "tty": "pseudo-terminals",
-    "protected": "protection",
 }
 """Keys of a task that this version refuses by name."""
 

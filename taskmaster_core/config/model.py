@@ -407,6 +407,9 @@ class TaskKeys(Keys):
     """Resource limits."""
     exitwith: Boolean = False
     """The core stops, with this job's exit code, when the job ends (containers, CI)."""
+    protected: Boolean = False
+    """What would end something of it has to be confirmed: stop, restart, kill, signal, scaling down, and a reload,
+    which is not applied by saving then."""
 
 
 class Task(TaskKeys):

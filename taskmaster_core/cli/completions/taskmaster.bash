@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/taskmaster
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_taskmaster_subparsers=(up down core shell status show why logs events wait start stop restart kill signal scale hold release reset reload check config add edit rollback doctor version completion help)
+_shtab_taskmaster_subparsers=(up down core shell status show why logs events wait start stop restart kill signal scale hold release undo reset reload check config add edit rollback doctor version completion help)
 
 _shtab_taskmaster_up_option_strings=(-h --help -d --detach --no-tui -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_down_option_strings=(-h --help --keep-core -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
@@ -25,6 +25,7 @@ _shtab_taskmaster_signal_option_strings=(-h --help -f --config --instance --sock
 _shtab_taskmaster_scale_option_strings=(-h --help --no-wait -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_hold_option_strings=(-h --help -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_release_option_strings=(-h --help -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
+_shtab_taskmaster_undo_option_strings=(-h --help --plan -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_reset_option_strings=(-h --help -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_reload_option_strings=(-h --help --plan --exit-code --except -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_check_option_strings=(-h --help --fix --format -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
@@ -105,6 +106,9 @@ _shtab_taskmaster_release_pos_0_COMPGEN=_taskmaster_jobs
 _shtab_taskmaster_release__f_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_release___config_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_release___socket_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_undo__f_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_undo___config_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_undo___socket_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_reset_pos_0_COMPGEN=_taskmaster_jobs
 _shtab_taskmaster_reset__f_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_reset___config_COMPGEN=_shtab_compgen_files
@@ -164,6 +168,7 @@ _shtab_taskmaster_signal___color_choices=(auto always never)
 _shtab_taskmaster_scale___color_choices=(auto always never)
 _shtab_taskmaster_hold___color_choices=(auto always never)
 _shtab_taskmaster_release___color_choices=(auto always never)
+_shtab_taskmaster_undo___color_choices=(auto always never)
 _shtab_taskmaster_reset___color_choices=(auto always never)
 _shtab_taskmaster_reload___color_choices=(auto always never)
 _shtab_taskmaster_check___format_choices=(text json github)
@@ -178,7 +183,7 @@ _shtab_taskmaster_version___color_choices=(auto always never)
 _shtab_taskmaster_completion_pos_0_choices=(bash zsh fish jobs)
 _shtab_taskmaster_completion___color_choices=(auto always never)
 _shtab_taskmaster_help___color_choices=(auto always never)
-_shtab_taskmaster_pos_0_choices=(up down core shell status show why logs events wait start stop restart kill signal scale hold release reset reload check config add edit rollback doctor version completion help)
+_shtab_taskmaster_pos_0_choices=(up down core shell status show why logs events wait start stop restart kill signal scale hold release undo reset reload check config add edit rollback doctor version completion help)
 _shtab_taskmaster___color_choices=(auto always never)
 
 _shtab_taskmaster_up_pos_0_nargs='*'
@@ -382,6 +387,16 @@ _shtab_taskmaster_release__v_nargs=0
 _shtab_taskmaster_release___verbose_nargs=0
 _shtab_taskmaster_release__y_nargs=0
 _shtab_taskmaster_release___yes_nargs=0
+_shtab_taskmaster_undo__h_nargs=0
+_shtab_taskmaster_undo___help_nargs=0
+_shtab_taskmaster_undo___plan_nargs=0
+_shtab_taskmaster_undo___json_nargs=0
+_shtab_taskmaster_undo__q_nargs=0
+_shtab_taskmaster_undo___quiet_nargs=0
+_shtab_taskmaster_undo__v_nargs=0
+_shtab_taskmaster_undo___verbose_nargs=0
+_shtab_taskmaster_undo__y_nargs=0
+_shtab_taskmaster_undo___yes_nargs=0
 _shtab_taskmaster_reset_pos_0_nargs=+
 _shtab_taskmaster_reset__h_nargs=0
 _shtab_taskmaster_reset___help_nargs=0
