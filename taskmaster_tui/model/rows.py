@@ -155,6 +155,11 @@ class JobRows:
         look = thing.look(self.now)
         return [_CELLS.get(column.id, _no_cell)(self, thing, look, column) for column in columns]
 
+    def text(self, row_id: str) -> list[str]:
+        """Return what stands in the row, for the clipboard; empty cells are left out."""
+        cells = (_flat(cell).strip() for cell in self.cells(row_id, self.COLUMNS))
+        return [text for text in cells if text]
+
     def _name(self, thing: Job | Proc, look: Look, _: Column) -> Cell:
         """Return indent and fold, glyph, name, tags."""
         names = glyphs(self.glyphs)
@@ -197,6 +202,10 @@ class JobRows:
 
     def _dashed(self, text: str) -> Cell:
         return (glyphs(self.glyphs)["dash"], "dim") if text == DASH else (text, "")
+
+
+def _flat(cell: Cell) -> str:
+    return cell[0] if isinstance(cell, tuple) and isinstance(cell[0], str) else "".join(part[0] for part in cell)
 
 
 def _no_cell(rows: JobRows, thing: Job | Proc, look: Look, column: Column) -> Cell:

@@ -49,6 +49,9 @@ class Tally(NamedTuple):
     counts: Counts
     face: Proc | None
     sent: str
+    """The verb on its way to all of them, "" for none."""
+    asked: bool
+    """A verb is on its way to some of them."""
     refused: str
     restarts: int
     cpu: float | None
@@ -221,7 +224,9 @@ class Job:
         if tally.sent:
             return Look("busy", f"{tally.sent}…", "busy")
         seen = self._sum(tally, now)
-        return Look(seen.glyph, "! refused", "error") if tally.refused else seen
+        if tally.refused:
+            return Look(seen.glyph, "! refused", "error")
+        return Look("busy", seen.word, "busy") if tally.asked else seen
 
     def _sum(self, tally: Tally, now: float | None) -> Look:
         face, counts = tally.face, tally.counts
@@ -276,12 +281,14 @@ def _urgency(proc: Proc) -> tuple[int, int, float]:
 def _tally(procs: Iterable[Proc]) -> Tally:
     procs = list(procs)
     kinds = Counter(proc.kind for proc in procs)
+    verbs = {proc.sent for proc in procs}
     cpus = [cpu for proc in procs if (cpu := proc.cpu) is not None]
     sizes = [rss for proc in procs if (rss := proc.rss) is not None]
     return Tally(
         counts=Counts(**kinds, held=sum(proc.held for proc in procs), total=len(procs)),
         face=min(procs, key=_urgency, default=None),
-        sent=next((proc.sent for proc in procs if proc.sent), ""),
+        sent=verbs.pop() if len(verbs) == 1 else "",
+        asked=any(verbs),
         refused=next((proc.refused for proc in procs if proc.refused), ""),
         restarts=sum(proc.view.restarts for proc in procs),
         cpu=sum(cpus) if cpus else None,

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from taskmaster_core import wire
 from taskmaster_tui.model import filters
-from taskmaster_tui.model.columns import JOB_COLUMNS, SORTS, lay_out
+from taskmaster_tui.model.columns import JOB_COLUMNS, SORTS
 from taskmaster_tui.model.fmt import DASH
 from taskmaster_tui.model.rows import JobRows
 from taskmaster_tui.model.world import World
+from taskmaster_tui.widgets.slots import lay_out
 from tests.fakecore import job, process, status
 
 NOW = 1_764_000_000.0
@@ -311,6 +312,10 @@ def test_marks_hold_for_the_processes_of_a_marked_job() -> None:
     assert rows.marked("web:0")
     rows.mark("web")
     assert not rows.marked("web")
+
+
+def test_a_row_can_be_had_as_text() -> None:
+    assert rows_of(*DEMO).text("web:1") == ["● :1", "running", "2d04h", DASH, DASH, "0"]
 
 
 def test_a_row_that_has_gone_is_empty() -> None:

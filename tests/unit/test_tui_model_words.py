@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from taskmaster_core import wire
 from taskmaster_tui.model import fmt, plot, words
-from taskmaster_tui.model.columns import GAP, JOB_COLUMNS, Column, lay_out, sort_of
+from taskmaster_tui.model.columns import sort_of
 from taskmaster_tui.model.words import Look, look
 from tests.fakecore import process
 
@@ -221,32 +221,6 @@ def test_the_mean_of_gaps_is_a_gap() -> None:
 
 
 # Columns
-
-
-def test_all_columns_fit_where_there_is_room() -> None:
-    slots = lay_out(JOB_COLUMNS, 120, 2)
-    assert [slot.column.id for slot in slots] == [column.id for column in JOB_COLUMNS]
-    assert slots[-1].x + slots[-1].column.width == 120
-
-
-def test_when_it_gets_narrow_the_least_wanted_column_goes_first() -> None:
-    narrow = [slot.column.id for slot in lay_out(JOB_COLUMNS, 46, 2)]
-    assert narrow == ["name", "state", "up", "cpu", "mem"]
-    assert [slot.column.id for slot in lay_out(JOB_COLUMNS, 10, 2)] == ["name"]
-
-
-@given(st.integers(0, 300), st.integers(0, 2))
-def test_columns_never_lie_over_each_other_or_outside(width: int, margin: int) -> None:
-    end = margin - GAP
-    for slot in lay_out(JOB_COLUMNS, width, margin):
-        assert slot.x >= end + GAP
-        end = slot.x + slot.column.width
-        assert end <= width
-
-
-def test_two_columns_share_the_rest() -> None:
-    slots = lay_out((Column("a", "A", 0), Column("b", "B", 3), Column("c", "C", 0)), 26)
-    assert [slot.column.width for slot in slots] == [10, 3, 11]
 
 
 def test_a_click_on_a_head_sorts_by_what_is_below_it() -> None:

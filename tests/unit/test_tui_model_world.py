@@ -142,6 +142,11 @@ def test_a_batch_that_says_the_same_leaves_the_mark(world: World) -> None:
     assert the(world, "web:0").sent == "restart"
 
 
+def test_a_job_of_which_one_process_was_asked_is_busy_and_keeps_its_sum(world: World) -> None:
+    world.sending(["web:0"], "restart", NOW)
+    assert world.jobs["web"].look() == words.Look("busy", "2/2 up", "busy")
+
+
 def test_an_answer_takes_the_mark_away(world: World) -> None:
     world.sending(["web"], "restart", NOW)
     world.answered(wire.Done([wire.Outcome("web:0", ok=True, state="running")]), "", ["web"])
