@@ -19,7 +19,7 @@ Span = tuple[str, str]
 
 # separators would break the line, directions would turn the rest of it around: `clean` keeps both, logs have lines
 _LINE_BREAKS = re.compile("[\n\t\u2028\u2029]")
-_SOLID = ("match", "current")  # roles with a ground of their own, which must not run on into blanks
+_SOLID = ("match", "current", "cursor", "blurred")  # roles with a ground of their own: it must not run on
 _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -22,6 +22,8 @@ from textual.widget import Widget
 from taskmaster_tui.themes import ROLES
 from taskmaster_tui.widgets.cells import Span, merged
 
+NARROW = 4  # cells: with less a widget stays empty, its parts need not think of it
+
 _MORE = {
     "failed": "text-style: bold;",
     "title": "text-style: bold;",
@@ -91,10 +93,13 @@ class Painted(Widget):
     def render_lines(self, crop: Region) -> list[Strip]:
         """Paint the lines of a region; called by the compositor for what must be sent again."""
         ground = self._grounded()
+        width = self.size.width
+        if width < NARROW:
+            return [Strip.blank(crop.width, self.look(""))] * crop.height
         strips = [self.paint_line(y) for y in crop.line_range]
         for line_filter in self.get_line_filters():
             strips = [strip.apply_filter(line_filter, ground) for strip in strips]
-        if crop.column_span != (0, self.size.width):
+        if crop.column_span != (0, width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 

@@ -129,7 +129,7 @@ class Chart(Painted):
     def _foot(self, width: int) -> list[Span]:
         """Return the axis of time."""
         whole = len(self._values) * self._step
-        left, middle = f"-{duration(whole)}", f"-{duration(whole / 2)}"
+        left, middle = f" {duration(whole)} ago", f"{duration(whole / 2)} ago"
         corner = "+" if self.ascii else "└"
         gap = width - len(left) - len(middle) - 3
         text = f"{left}{fit(middle, gap + len(middle), 'center')}now" if gap >= 4 else fit("now", width, "right")
