@@ -116,7 +116,7 @@ class Chart(Painted):
         labels = self._labels(top, height)
         return [
             [(fit(labels.get(y, ""), _AXIS - 1, "right") + " ", "axis"), (joint if y in labels else side, "axis"),
-             (line, "line"), (" ", "")]
+             (line, "line")]
             for y, line in enumerate(draw(self._values, width, height, top))
         ]  # fmt: skip
 
@@ -133,7 +133,7 @@ class Chart(Painted):
         corner = "+" if self.ascii else "└"
         gap = width - len(left) - len(middle) - 3
         text = f"{left}{fit(middle, gap + len(middle), 'center')}now" if gap >= 4 else fit("now", width, "right")
-        return [(" " * _AXIS, ""), (corner, "axis"), (text, "axis"), (" ", "")]
+        return [(" " * _AXIS, ""), (corner, "axis"), (text, "axis")]
 
     def _is_binary(self) -> bool:
         """Tell whether the unit counts by 1024."""
