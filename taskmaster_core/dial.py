@@ -27,6 +27,10 @@ PEEK = 0.5
 HANDSHAKE = 2.0
 """Seconds a peer has to say who it is; a core that is stopped accepts, but says nothing."""
 
+_NEVER = 86_400_000
+"""Milliseconds. The attempts are made here, where they are counted and shown; but libzmq's own "never" (-1) throws away
+what was received and not yet read when a peer goes, such as the answer to `shutdown`."""
+
 _OVER = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
@@ -121,7 +125,7 @@ class Dial:
         self.commands = path
         dealer = self._context.socket(zmq.DEALER)
         dealer.linger = 0
-        dealer.reconnect_ivl = -1  # the attempts are made here, where they are counted and shown
+        dealer.reconnect_ivl = _NEVER
         monitor = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _OVER)
         self._monitor = Drain(monitor, self._news)
         self._dealer = Drain(dealer, self._told.dial_heard)

@@ -148,7 +148,7 @@ class Sync:
             self.ask()
 
     def _take(self, status: wire.Status) -> None:
-        if self._world.boot not in ("", status.core.boot):
+        if self._follower is not None and self._world.boot != status.core.boot:
             self._changes.another()
         self._world.load(status, time())
         self._n = status.core.batches
