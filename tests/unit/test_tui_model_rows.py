@@ -161,6 +161,12 @@ def test_filters(text: str, ids: list[str]) -> None:
     assert rows_of(*DEMO, filter=text).ids() == ids
 
 
+def test_a_name_is_found_by_the_beginnings_of_its_words_but_only_kept_away_by_its_text() -> None:
+    documents = (job("debug-shell", proc("debug-shell:0")), *DEMO)
+    assert rows_of(*documents, filter="dsh").ids() == ["debug-shell"]
+    assert "debug-shell" in rows_of(*documents, filter="!dsh").ids()
+
+
 def test_what_the_filter_hides_is_counted() -> None:
     assert rows_of(*DEMO, filter="web").hidden == 3
     assert rows_of(*DEMO, filter="nothing").hidden == 4

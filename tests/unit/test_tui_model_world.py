@@ -61,6 +61,16 @@ def test_a_batch_changes_what_it_names_and_tells_which(world: World) -> None:
     assert (world.seq, world.as_of, world.stale_shape) == (8, NOW + 1, False)
 
 
+def test_sums_that_were_looked_at_follow_what_changes(world: World) -> None:
+    assert (world.jobs["web"].look().word, world.counts().up) == ("2/2 up", 2)
+    world.apply(batch(view("web:1", "fatal")), NOW + 1)
+    assert (world.jobs["web"].look().word, world.counts().up) == ("1/2 FATAL", 1)
+    world.apply(batch(gone=("web:1",), seq=9), NOW + 2)
+    assert (world.jobs["web"].look().word, world.counts().total) == ("1/1 up", 2)
+    world.sample({"web:0": [7.0, 1]}, NOW)
+    assert world.jobs["web"].cpu == 7.0
+
+
 def test_a_batch_the_snapshot_has_overtaken_is_dropped(world: World) -> None:
     assert world.apply(batch(view("web:1", "fatal"), seq=6), NOW + 1) == set()
     assert world.jobs["web"].up == 2
