@@ -309,6 +309,56 @@ class TaskmasterApp(Governed, App[int]):
         said = (out if status == 0 else err).strip().splitlines()
         self.say(clean(said[0] if said else f"status {status}"), "error" if status else "good")
 
+    async def do_config_reload(self) -> None:
+        """Show the plan of a reload."""
+        view = await self.main.go("config")
+        view.open("plan")  # type: ignore[attr-defined]  # ConfigView, which is loaded when it is first wanted
+
+    # Dialogs ----------------------------------------------------------------------------------------------------------
+
+    def do_app_palette(self) -> None:
+        """Offer every command."""
+        from taskmaster_tui.screens.palette import Palette  # noqa: PLC0415  # a dialog is loaded when it is wanted
+
+        self.push_screen(Palette(self), self._commanded)
+
+    def do_app_keys(self) -> None:
+        """Show every key."""
+        from taskmaster_tui.screens.keysheet import KeySheet  # noqa: PLC0415  # the same
+
+        self.push_screen(KeySheet(self), self._commanded)
+
+    async def _commanded(self, wish: str | None) -> None:
+        """Carry out what was chosen: an action, or a verb with its object."""
+        if not wish:
+            return
+        if wish in BY_ID:
+            await self.perform(wish)
+            return
+        verb, _, what = wish.partition(" ")
+        await self.say_verb(verb, what)
+
+    async def say_verb(self, verb: str, what: str) -> None:
+        """Carry out `verb object`."""
+        if verb == "theme":
+            self.theme = what
+            self.prefer(theme=what)
+        elif verb == "goto":
+            view = await self.main.go("jobs")
+            view.goto(what)  # type: ignore[attr-defined]  # JobsView
+        elif verb == "logs":
+            view = await self.main.go("logs")
+            view.show((what,))  # type: ignore[attr-defined]  # LogsView
+        elif verb == "edit":
+            job = self.world.job(what)
+            self.run_worker(self.edit_config(job.name if job is not None else ""), group="outside")
+        elif verb == "why":
+            from taskmaster_tui.screens.why import Why  # noqa: PLC0415  # a dialog is loaded when it is wanted
+
+            self.push_screen(Why([what]))
+        else:
+            self.commander.order(verb, (what,), self.world.keys_of(what))
+
     def copy(self, text: str) -> None:
         """Put text into the clipboard and say which way it went."""
         from taskmaster_tui import clipboard  # noqa: PLC0415  # needed at the first copy, not at every start

@@ -44,7 +44,7 @@ class Commander:
         """Ask where it must be asked, send it, and say what came of it; return whether it was done."""
         question = needs_confirmation(verb, list(keys), self._app.world, dict(args or {}))
         confirmed = question is not None
-        if question is not None and not await self._agrees(question):
+        if question is not None and not await self.agrees(question):
             self._app.say("nothing was done")
             return False
         self._mark(verb, keys)
@@ -65,7 +65,7 @@ class Commander:
                 await self._app.roll_back(planned.get("args", {}).get("generation"))
                 return
             question = Question("Undo", [clean(planned["text"])])
-            if not await self._agrees(question):
+            if not await self.agrees(question):
                 return
             result = await self._app.link.call("undo", args={"confirmed": True})
         except TaskmasterError as error:
@@ -73,7 +73,8 @@ class Commander:
             return
         self._app.say(f"undone: {clean(result.get('text') or planned['text'])}", "good")
 
-    async def _agrees(self, question: Question) -> bool:
+    async def agrees(self, question: Question) -> bool:
+        """Ask; return whether the answer was yes."""
         screen: Screen[Any] = Confirm(question)
         return bool(await self._app.push_screen_wait(screen))
 

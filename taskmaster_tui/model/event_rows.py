@@ -90,6 +90,7 @@ class EventRows:
         """Return a row's cells."""
         event = self._events[row_id]
         text, role = story.event_line(event)
+        text = text.removeprefix(f"{fmt.plain(event.key)} ")
         told = {"at": (fmt.when(event.at, self.now or event.at), "dim"), "key": (fmt.plain(event.key) or "core", ""),
                 "text": (text, role)}  # fmt: skip
         return [told[column.id] for column in columns]

@@ -69,7 +69,9 @@ class NewKey(ModalScreen[tuple[str, str] | None]):
         """Say what to do."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(f"Another key for {BY_ID[self._action_id].label}")
-            yield Static("Press the key that shall do it.\n\nescape leaves it as it is; delete gives it its own key back.")
+            yield Static(
+                "Press the key that shall do it.\n\nescape leaves it as it is; delete gives it its own key back."
+            )
 
     def on_key(self, event: events.Key) -> None:
         """Take the key."""
@@ -95,4 +97,4 @@ def _rows(app: TaskmasterApp) -> Iterator[Entry]:
             where = f"{group} · log" if scope == "log" and app.main.view_name == "jobs" else group
             role = "" if available(action, context) else "dim"
             cells = ((shown, "accent"), (action.label, role), (action.help, "dim"), (where, "dim"))
-            yield Entry(action.id, cells, f"{action.label} {shown} {action.help} {where}".lower())
+            yield Entry(action.id, cells, f"{action.label}\n{shown} {action.help} {where}".lower())

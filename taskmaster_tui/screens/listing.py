@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from taskmaster_tui.screens.view import View
-from taskmaster_tui.widgets.row_tree import RowTree
+from taskmaster_tui.widgets.listed import Listed
 
 
 class Listing(View):
     """Be a view with a list."""
 
     @property
-    def rowtree(self) -> RowTree:
+    def rowtree(self) -> Listed:
         """Return the list."""
         raise NotImplementedError
 

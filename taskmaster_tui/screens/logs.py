@@ -51,7 +51,7 @@ class LogsView(View):
     def show(self, selectors: Sequence[str], at: float | None = None) -> None:
         """Show the output of these, of all if none is named; from a time on, or the newest."""
         self.selectors = tuple(selectors)
-        if not self.is_mounted or not self.query("#logs-log"):
+        if not self.query("#logs-log"):
             self._wanted = (selectors, at)
             return
         key = selectors[0] if len(selectors) == 1 else ""
@@ -66,15 +66,14 @@ class LogsView(View):
 
     def selection(self) -> Selection:
         """Return the process whose line is under the eyes."""
-        if not self.is_mounted or not self.query(LogView):
-            return NOTHING
-        row = self.output.log_view.row_here()
+        row = self.output.log_view.row_here() if self.query("#logs-log") else None
         proc = self.tm.world.proc(row.key) if row is not None else None
         return Selection((proc.view.key,), (proc.view.key,), proc.job.name) if proc is not None else NOTHING
 
     def shown(self) -> None:
         """Go on where it was left."""
-        if self.is_mounted and self.query("#logs-log"):
+        if self.query("#logs-log"):
+            self._title()
             self.output.follow_output(self.selectors)
             self.output.log_view.pager.focus()
 

@@ -62,17 +62,19 @@ def _actions(app: TaskmasterApp) -> Iterator[Entry]:
             selection = " ".join(chosen.selectors) if chosen else "SEL"
             line = command_line(action, clean(selection), clean(chosen.job) if chosen else "JOB")
             cells = ((action.label, ""), (app.key_of(action.id), "accent"), (action.help, "dim"), (line, "dim"))
-            yield Entry(action.id, cells, f"{action.label} {action.help} {action.id} {line}".lower())
+            yield Entry(action.id, cells, f"{action.label}\n{action.help} {action.id} {line}".lower())
     for theme in ("dark", "light", "colourblind", "mono", "terminal", "terminal-light"):
-        yield Entry(f"theme {theme}", ((f"theme {theme}", ""), ("", ""), ("another look", "dim"), ("", "")), f"theme {theme}")
+        cells = ((f"theme {theme}", ""), ("", ""), ("another look", "dim"), ("", ""))
+        yield Entry(f"theme {theme}", cells, f"theme {theme}")
 
 
 def _with_objects(app: TaskmasterApp) -> Iterator[Entry]:
     names = [name for job in app.world.jobs.values() for name in (job.name, *(job.procs if len(job.procs) > 1 else ()))]
     context = app.context
-    verbs = [verb for verb in _VERBS if verb in ("goto", "logs") or available(BY_ID["job.restart"], context._replace(rows=True))]
+    acts = available(BY_ID["job.restart"], context._replace(rows=True))
+    verbs = [verb for verb in _VERBS if acts or verb in ("goto", "logs")]
     for verb in verbs:
         for name in names[: _OBJECTS // len(_VERBS)]:
             shown = clean(f"{verb} {name}")
-            line = "" if verb == "goto" else clean(f"taskmaster {verb} {name}")
+            line = "" if verb == "goto" else f"taskmaster {shown}"
             yield Entry(f"{verb} {name}", ((shown, ""), ("", ""), ("", ""), (line, "dim")), shown.lower())

@@ -37,7 +37,8 @@ class JobPicker(Picker[tuple[str, ...]]):
             for name in (job.name, *(job.procs if len(job.procs) > 1 else ())):
                 mark = ("+" if name in self._picked else " ", "accent")
                 state = (look.word, look.role) if name == job.name else ("", "")
-                found.append(Entry(name, (mark, (clean(name if name == job.name else f"  {name}"), ""), state), name.lower()))
+                shown = clean(name if name == job.name else f"  {name}")
+                found.append(Entry(name, (mark, (shown, ""), state), name.lower()))
         return found
 
     def action_mark(self) -> None:

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     cells: tuple[tuple[str, str], ...]
     """Text and role for each column."""
     words: str
-    """What is searched, lower case."""
+    """What is searched, lower case: the label, and behind a newline the rest."""
 
 
 class Entries:
@@ -43,7 +43,7 @@ class Entries:
         """Show what holds every word; what begins with the text comes first, then what has its letters in order."""
         words = text.lower().split()
         ranked = [(rank, number, entry) for number, entry in enumerate(self._all)
-                  if (rank := _rank(entry.words, words)) is not None]  # fmt: skip
+                  if (rank := _rank(entry, words)) is not None]  # fmt: skip
         self._shown = {entry.id: entry for _, _, entry in sorted(ranked, key=lambda each: each[:2])}
 
     def replace(self, entries: Sequence[Entry]) -> None:
@@ -64,14 +64,15 @@ class Entries:
         return False
 
 
-def _rank(text: str, words: Sequence[str]) -> int | None:
-    """Return how well a text matches, smaller is better; None if it does not."""
+def _rank(entry: Entry, words: Sequence[str]) -> int | None:
+    """Return how well an entry matches, smaller is better; None if it does not."""
+    text, label = entry.words, entry.words.partition("\n")[0]
     if not words:
         return 0
     if all(word in text for word in words):
         first = words[0]
-        return 0 if text.startswith(first) else 1 if f" {first}" in text else 2
-    letters = iter(text)
+        return 0 if text.startswith(first) else 1 if all(word in label for word in words) else 2
+    letters = iter(label)  # letters in their order are looked for in the label alone: in a sentence they are everywhere
     return 3 if all(letter in letters for letter in "".join(words)) else None
 
 

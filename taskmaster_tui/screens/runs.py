@@ -59,7 +59,7 @@ class RunPicker(Picker[tuple[float, str]]):
             row_id = str(number)
             self._places[row_id] = (mark.at, mark.key)
             cells = ((fmt.when(mark.at, now), "dim"), (clean(mark.key), ""), (mark.text, mark.role))
-            yield Entry(row_id, cells, f"{mark.key} {mark.text}".lower())
+            yield Entry(row_id, cells, f"{mark.key}\n{mark.text}".lower())
 
     def chosen(self, entry_id: str) -> None:
         """Return the place."""

@@ -46,6 +46,11 @@ def _entries() -> list[Entry]:
     order = [*_last, *(name for name in _FOR if name not in _last)]
     order += [name for name in names if name not in order]
     return [
-        Entry(name, ((str(names[name]), "dim"), (name, ""), (_FOR.get(name, ""), "dim")), f"{name} {_FOR.get(name, '')}".lower())
-        for name in order if name in names
-    ]  # fmt: skip
+        Entry(
+            name,
+            ((str(names[name]), "dim"), (name, ""), (_FOR.get(name, ""), "dim")),
+            f"{name}\n{_FOR.get(name, '')}".lower(),
+        )
+        for name in order
+        if name in names
+    ]
