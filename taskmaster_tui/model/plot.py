@@ -6,7 +6,7 @@ Decides only how values become characters; NaN is a gap and stays empty. Rows an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan, nan
+from math import isfinite, isnan, nan
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.-=+*#@"
@@ -16,6 +16,9 @@ _DOTS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
 
 _BRAILLE = 0x2800
 
+_LEAST = 1e-9
+"""What is smaller is nothing: a share of it would be no finite number."""
+
 
 def spark(values: Sequence[float], width: int, maximum: float | None = None, *, ascii_only: bool = False) -> str:
     """Return one line of `width` bars for the values, the newest at the right; fewer values leave the left empty."""
@@ -24,7 +27,7 @@ def spark(values: Sequence[float], width: int, maximum: float | None = None, *, 
     top = _top(cells, maximum)
     scale = len(blocks) / top
     last = len(blocks) - 1
-    return "".join(" " if each != each else blocks[min(int(max(each, 0.0) * scale), last)] for each in cells)  # noqa: PLR0124  # NaN
+    return "".join(" " if each != each else blocks[int(min(max(each, 0.0) * scale, last))] for each in cells)  # noqa: PLR0124  # NaN
 
 
 def resample(values: Sequence[float], width: int) -> list[float]:
@@ -46,9 +49,8 @@ def mean(values: Sequence[float]) -> float:
 
 def _top(values: Sequence[float], maximum: float | None) -> float:
     """Return the value that fills the height."""
-    if maximum is not None and maximum > 0:
-        return maximum
-    return max((each for each in values if not isnan(each)), default=1.0) or 1.0
+    top = maximum if maximum is not None else max((each for each in values if isfinite(each)), default=0.0)
+    return top if top > _LEAST else 1.0
 
 
 def braille(values: Sequence[float], width: int, height: int, maximum: float | None = None) -> list[str]:
@@ -81,7 +83,7 @@ def _bar(level: int, y: int, height: int) -> str:
 def _levels(values: Sequence[float], steps: int, maximum: float | None) -> list[int]:
     """Return of each value its step from the bottom, -1 for none."""
     scale = (steps - 1) / _top(values, maximum)
-    return [-1 if isnan(each) else min(max(round(each * scale), 0), steps - 1) for each in values]
+    return [-1 if isnan(each) else round(min(max(each * scale, 0.0), steps - 1)) for each in values]
 
 
 def _joined(before: int, level: int) -> range:

@@ -206,6 +206,12 @@ def test_plots_are_as_wide_as_asked(values: list[float], width: int, height: int
         assert [len(line) for line in lines] == [width] * height
 
 
+@pytest.mark.parametrize("values", [[5e-324], [inf], [1.0, inf], [-inf, 1.0], [0.0]])
+def test_strange_numbers_are_drawn_somehow(values: list[float]) -> None:
+    assert len(plot.spark(values, 3)) == 3
+    assert len(plot.braille(values, 3, 2)) == len(plot.bars(values, 3, 2)) == 2
+
+
 def test_a_line_is_drawn_without_holes() -> None:
     assert plot.braille([0, 7, 7, 0], 2, 2, 7) == ["⢸⢱", "⡸⢸"]
 
