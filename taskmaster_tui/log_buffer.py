@@ -283,8 +283,7 @@ class LogBuffer:
 
     async def _catch_up(self) -> bool:
         if not self.following:
-            room = self.window.end - self._seen[1] < _ROOM
-            return await self._forward(_PAGE, counted=True) if room and self.window.at_end else self._left_behind()
+            return await self._count_new()
         if not self.window.at_end:
             await self._tail()
             return False
@@ -294,10 +293,15 @@ class LogBuffer:
     def _runs_away(self) -> bool:
         return self.following and not self.window.at_end
 
-    def _left_behind(self) -> bool:
-        """Know that there is more after the window, and leave it in the files until somebody looks."""
-        self.window.at_end = False
-        return False
+    async def _count_new(self) -> bool:
+        """Load what came below a paused view, up to a limit; the rest stays in the files until somebody looks."""
+        window = self.window
+        if not window.tailing or window.end - self._seen[1] >= _ROOM:
+            window.at_end = window.tailing = False
+            return False
+        held = await self._forward(_PAGE, counted=True)
+        self._grown = self._grown or not self.window.at_end
+        return held
 
     def _screens(self) -> int:
         return max(_BEHIND, self._seen[1] - self._seen[0])

@@ -55,6 +55,8 @@ class LogWindow:
     total: int = 0
     at_start: bool = False
     at_end: bool = False
+    tailing: bool = False
+    """Its newer end grew with the output; it may be behind by what has come since the last page."""
 
     @property
     def first(self) -> int:
@@ -122,7 +124,7 @@ class LogWindow:
         rows = self._with_marks(rows, self.low, _FOREVER if at_end else rows[-1].at if rows else -_FOREVER)
         self.high = rows[-1].at if rows else -_FOREVER
         self.chunks = [Chunk(first, rows, page.begin, page.end, page.before, _bytes(rows))]
-        self.total, self.at_start, self.at_end = page.total, page.start, at_end
+        self.total, self.at_start, self.at_end, self.tailing = page.total, page.start, at_end, at_end
 
     def prepend(self, page: Lines) -> None:
         """Put an older page before the first."""
@@ -142,6 +144,7 @@ class LogWindow:
         lines = self._grown(page.lines)
         rows = rows_of(lines)
         self.at_end, self.total = not page.more, max(page.total, self.total)
+        self.tailing = self.tailing or self.at_end
         until = _FOREVER if self.at_end else rows[-1].at if rows else self.high
         rows = self._with_marks(rows, self.high, until, after=True)
         self.high = max([self.high, *(row.at for row in rows)])
@@ -198,7 +201,7 @@ class LogWindow:
 
     def _drop_last(self) -> None:
         del self.chunks[-1]
-        self.at_end = False
+        self.at_end = self.tailing = False
         self.high = self.chunks[-1].rows[-1].at if self.chunks[-1].rows else self.high
 
     # Remarks

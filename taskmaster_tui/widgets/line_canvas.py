@@ -162,6 +162,9 @@ class LineCanvas(Widget):
     def _layout(self) -> list[Spot]:
         """Find what is on the screen now and ask for what is near it."""
         width, height = self.size
+        if not height:
+            self._spots = []
+            return []
         if self._ground != self.background_colors:  # a container changed its colour: nobody tells its children
             self._ground = self.background_colors
             self._take_styles()

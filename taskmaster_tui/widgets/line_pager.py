@@ -101,11 +101,11 @@ class LinePager(LineCanvas, can_focus=True):
         rows = max(1, self.size.height - 1)
         self.move(int(rows * delta) or (1 if delta > 0 else -1))
 
-    def show_line(self, number: int, *, center: bool = True) -> None:
-        """Bring a line onto the screen and stay there."""
+    def show_line(self, number: int, *, center: bool = True, stay: bool = True) -> None:
+        """Bring a line onto the screen and pause; with `stay` nothing moves if it is there already."""
         if self.following and self._paused_at is None:
             self._paused_at = self.source.arrived
-        self.view.show(number, self.source, self._rows_of, center=center)
+        self.view.show(number, self.source, self._rows_of, center=center, stay=stay)
         self._moved()
 
     def top(self) -> None:

@@ -113,10 +113,11 @@ class LogPane(Widget):
 
     def grew(self, keys: set[str]) -> bool:
         """Hear that these processes have new output; False if it is not of those that are shown."""
-        if any(self._shows(key) for key in keys):
+        if not any(self._shows(key) for key in keys):
+            return False
+        if not self._hidden:
             self.buffer.poke()
-            return True
-        return False
+        return True
 
     def _shows(self, key: str) -> bool:
         return not self.select or key in self.select or key.partition(":")[0] in self.select
@@ -174,13 +175,15 @@ class LogPane(Widget):
         self._land(await self.buffer.locate_time(at), top=True)
 
     async def _goto_place(self, place: Place) -> None:
-        self._land(await self.buffer.locate(place), cursor=True)
+        before = self.buffer.revision
+        number = await self.buffer.locate(place)
+        self._land(number, cursor=True, stay=self.buffer.revision == before)
 
-    def _land(self, number: int | None, *, top: bool = False, cursor: bool = False) -> None:
+    def _land(self, number: int | None, *, top: bool = False, cursor: bool = False, stay: bool = True) -> None:
         if number is None:
             return
         self.pager.cursor = number if cursor else None
-        self.pager.go_to(number) if top else self.pager.show_line(number)
+        self.pager.go_to(number) if top else self.pager.show_line(number, stay=stay)
 
     def _go(self, way: Coroutine[Any, Any, None]) -> None:
         """Go somewhere that may have to be loaded; a newer wish replaces an older one."""

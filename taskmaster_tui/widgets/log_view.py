@@ -138,10 +138,11 @@ class LogView(LogPane):
         self._go(self._goto_hit(hit))
 
     async def _goto_hit(self, hit: Place) -> None:
+        before = self.buffer.revision
         number = await self.buffer.locate(hit)
         if number is not None:
             self.pager.current = number
-            self._land(number)
+            self._land(number, stay=self.buffer.revision == before)
 
     # Filter
 
@@ -243,7 +244,7 @@ class LogView(LogPane):
             parts.append("enter shows it in its place")
         if search.text:
             parts.append(f"/{search.text}  {search.words()}")
-            parts += ["n next", "N previous"] + (["& keep only these"] if self.filter is None else [])
+            parts += ["n next", "N prev"] + (["& keep only"] if self.filter is None else [])
         return dot.join([*parts, "esc clears"]) if parts else ""
 
     # Marks and copies

@@ -62,10 +62,10 @@ class Viewport:
             self.top = above[0]
         return bool(above)
 
-    def show(self, line: int, source: LineSource, rows_of: RowsOf, *, center: bool = True) -> None:
-        """Bring a line onto the screen; it does not move if the line is on it already."""
+    def show(self, line: int, source: LineSource, rows_of: RowsOf, *, center: bool = True, stay: bool = True) -> None:
+        """Bring a line onto the screen; with `stay` it does not move if the line is on it already."""
         spots = self.layout(source, rows_of)
-        if any(spot.line == line for spot in spots):
+        if stay and any(spot.line == line for spot in spots):
             self.following = False
             return
         self.following = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
 
@@ -20,6 +21,7 @@ class FakeLogs:
         self.asked: list[str] = []
         self.error: Exception | None = None
         self.slice = 5_000
+        self.delay = 0.0
         self.oldest = 0
 
     def __len__(self) -> int:
@@ -66,6 +68,7 @@ class FakeLogs:
         back: bool = True, streams: Sequence[str] = BOTH,
     ) -> Found:  # fmt: skip
         self.asked.append("find back" if back else "find")
+        await asyncio.sleep(self.delay)
         found = re.compile(pattern.encode(), re.IGNORECASE if ignorecase else 0)
         at = cursor["at"] if cursor is not None else (len(self) if back else 0)
         to = max(self.oldest, at - self.slice) if back else min(len(self), at + self.slice)

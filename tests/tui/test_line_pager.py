@@ -11,8 +11,8 @@ from textual.geometry import Region
 
 from taskmaster_tui.line_source import Fixed, Row
 from taskmaster_tui.widgets import sgr
-from taskmaster_tui.widgets.line_paint import Look, Painter
 from taskmaster_tui.widgets.line_pager import LinePager
+from taskmaster_tui.widgets.line_paint import Look, Painter
 from taskmaster_tui.widgets.viewport import Spot, Viewport
 from tests.tui.log_app import One, shown
 
