@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 
 import pytest
@@ -248,6 +249,68 @@ def test_G20_back_tells_of_a_part_that_was_removed(shim):
     lines, _, last = whole_page_back(sources([shim]), got.begin, 9)
     assert (text(lines), last.start) == (["older output was removed"], True)
     assert text(after(sources([shim]), got.end)[0]) == []
+
+
+class Writer(threading.Thread):
+    """Write numbered lines and rotate, as fast as it can, until it is told to end."""
+
+    def __init__(self, shim):
+        super().__init__()
+        self.shim, self.count, self.ending = shim, 0, False
+
+    def run(self):
+        while not self.ending and self.count < 40_000:
+            data = b"".join(b"%d\n" % (self.count + each) for each in range(20))
+            self.shim.append(data, time.time())
+            self.count += 20
+            if self.count % 1000 == 0:
+                self.shim.rotate(compress=self.count % 3000 == 0)
+
+
+@pytest.fixture
+def writer(shim):
+    shim.append(b"first\n", time.time())
+    made = Writer(shim)
+    yield made
+    made.ending = True
+    made.join(30)
+
+
+def test_G20_scrolling_both_ways_while_it_is_written_and_rotated_gives_every_line_once(shim, writer):
+    its = sources([shim])
+    start = back(Query(its, n=1))
+    newer = list(start.lines)
+    end, looks = start.end, 0
+    writer.start()
+    while writer.is_alive() or looks < 3:
+        got = page(Query(its, most=500, follow=True), end)
+        newer += got.lines
+        end = through_json(got.end)
+        looks += not writer.is_alive() and not got.more
+    begin = back(Query(its, n=0)).begin
+    found = back(Query(its, n=10_000), begin)
+    older = list(found.lines)
+    while not found.start:
+        found = back(Query(its, n=777), found.begin)
+        older = [*found.lines, *older]
+    wanted = ["first", *map(str, range(writer.count))]
+    assert text(newer) == wanted
+    assert text(older) == wanted
+
+
+def test_G20_back_while_it_is_rotated_on_and_on_gives_every_line_once(shim, writer):
+    its = sources([shim])
+    for number in range(3000):
+        shim.append(b"old %d\n" % number, 100.0 + number)
+        if number % 500 == 0:
+            shim.rotate()
+    got = back(Query(its, n=5))
+    lines = list(got.lines)
+    writer.start()
+    while not got.start:
+        got = back(Query(its, n=5), through_json(got.begin))
+        lines = [*got.lines, *lines]
+    assert text(lines) == ["first", *(f"old {number}" for number in range(3000))]
 
 
 def test_G20_a_place_is_found_again_after_its_file_was_rotated(shims):
