@@ -106,7 +106,7 @@ class Listed(Scrolled):
         """Return line `y` of what is said where there is nothing, in the middle of the room."""
         lines = self._empty.split("\n")
         at = y - max((len(self.track) - len(lines)) // 2, 0)
-        return fit(lines[at] if 0 <= at < len(lines) else "", self.size.width, "center")
+        return fit(lines[at] if 0 <= at < len(lines) else "", self.outer_size.width, "center")
 
     def scrolled(self) -> None:
         """Paint again: another line is the first one now."""

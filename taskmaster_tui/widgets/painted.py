@@ -1,8 +1,8 @@
 """Bare widgets: lines painted straight into strips, styles taken from the theme once, a scroll bar of one column.
 
 Decides how roles become styles and how wheel, track and thumb move the first line. Does not know what is painted. It
-passes Textual's StylesCache by, so borders and padding belong to a container around it. `RowTree`, `PulseGrid` and
-`Chart` are made of it.
+passes Textual's StylesCache by, so borders and padding belong to a container around it, and `outer_size`, which costs a
+twentieth of `size`, is what there is to paint on. `RowTree`, `PulseGrid` and `Chart` are made of it.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ class Painted(Widget):
 
     def strip(self, spans: Iterable[Span]) -> Strip:
         """Make a line of spans that fill the width together."""
-        return Strip(self.segments(spans), self.size.width)
+        return Strip(self.segments(spans), self.outer_size.width)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Paint the lines of a region; called by the compositor for what must be sent again."""
         ground = self._grounded()
-        width = self.size.width
+        width = self.outer_size.width
         if width < NARROW:
             return [Strip.blank(crop.width, self.look(""))] * crop.height
         strips = [self.paint_line(y) for y in crop.line_range]
@@ -154,12 +154,12 @@ class Scrolled(Painted):
     @property
     def track(self) -> range:
         """The lines of the widget where the scroll bar is."""
-        return range(self.size.height)
+        return range(self.outer_size.height)
 
     @property
     def barred(self) -> bool:
         """Whether there is a scroll bar."""
-        return self.total > self.shown > 0 and self.size.width > 2
+        return self.total > self.shown > 0 and self.outer_size.width > 2
 
     def scroll_lines(self, delta: int) -> None:
         """Move the first line, not further than there is something to show."""
@@ -230,7 +230,7 @@ class Scrolled(Painted):
 
     def on_bar(self, event: events.MouseEvent) -> bool:
         """Tell whether the mouse is on the scroll bar."""
-        return self.barred and event.x >= self.size.width - 1 and event.y in self.track
+        return self.barred and event.x >= self.outer_size.width - 1 and event.y in self.track
 
     def _drag(self, y: int) -> None:
         begin, length = self._thumb()

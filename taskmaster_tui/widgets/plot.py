@@ -77,12 +77,12 @@ class Chart(Painted):
 
     def paint_line(self, y: int) -> Strip:
         """Return a line of the chart."""
-        if self._drawn is None or self._drawn_size != self.size:
-            self._drawn, self._drawn_size = self._draw(), self.size
-        return self.strip(self._drawn[y] if y < len(self._drawn) else [(" " * self.size.width, "")])
+        if self._drawn is None or self._drawn_size != self.outer_size:
+            self._drawn, self._drawn_size = self._draw(), self.outer_size
+        return self.strip(self._drawn[y] if y < len(self._drawn) else [(" " * self.outer_size.width, "")])
 
     def _draw(self) -> list[list[Span]]:
-        width, height = self.size
+        width, height = self.outer_size
         known = [each for each in self._values if isfinite(each)]
         head = self._head(known)
         if not known:
@@ -96,7 +96,7 @@ class Chart(Painted):
 
     def _head(self, known: Sequence[float]) -> list[Span]:
         """Return the title, and the numbers at the right as far as there is room."""
-        width = self.size.width
+        width = self.outer_size.width
         now = self._values[-1] if self._values else nan
         facts = [("now", now)] + ([("min", min(known)), ("max", max(known))] if known else [])
         spans: list[Span] = []

@@ -70,7 +70,7 @@ class PulseGrid(Listed, can_focus=True):
             PREFIX,
             cursor="color: $role-accent; text-style: reverse;",
             blurred="text-style: bold; background: $block-cursor-blurred-background;",
-            thumb="color: $role-accent;",
+            thumb="color: $role-dim;",
             track="color: $role-dim;",
         )}
     }}
@@ -105,12 +105,12 @@ class PulseGrid(Listed, can_focus=True):
     @property
     def per_line(self) -> int:
         """How many are beside each other."""
-        return max((self.size.width - 1 + GAP) // (CELL_WIDTH + GAP), 1)
+        return max((self.outer_size.width - 1 + GAP) // (CELL_WIDTH + GAP), 1)
 
     @property
     def shown(self) -> int:
         """How many lines of them have room."""
-        return self.size.height // CELL_HEIGHT or min(self.size.height, 1)
+        return self.outer_size.height // CELL_HEIGHT or min(self.outer_size.height, 1)
 
     @property
     def on_screen(self) -> Sequence[str]:
@@ -174,11 +174,11 @@ class PulseGrid(Listed, can_focus=True):
         used = max(len(indexes) * (self._tile_width + GAP) - GAP, 0)
         if indexes:
             spans.pop()
-        return self.strip([*spans, (" " * (self.size.width - 1 - used), ""), self.bar_at(y)])
+        return self.strip([*spans, (" " * (self.outer_size.width - 1 - used), ""), self.bar_at(y)])
 
     def _widths(self) -> int:
         """Return the width of one; forget all when it is another one."""
-        width = (self.size.width - 1 + GAP) // self.per_line - GAP
+        width = (self.outer_size.width - 1 + GAP) // self.per_line - GAP
         if width != self._tile_width:
             self._tile_width = width
             self._tiles = {}
@@ -186,7 +186,7 @@ class PulseGrid(Listed, can_focus=True):
 
     def _seen(self) -> range:
         """Return the indexes of all that has room, whole or cut off by the lower edge."""
-        lines = -(-self.size.height // CELL_HEIGHT)
+        lines = -(-self.outer_size.height // CELL_HEIGHT)
         return range(self.first * self.per_line, min((self.first + lines) * self.per_line, len(self._ids)))
 
     def _part(self, index: int, part: int) -> list[Span]:

@@ -84,7 +84,7 @@ class RowTree(Listed, can_focus=True):
             cursor="color: $role-accent; text-style: reverse;",
             blurred="text-style: bold; background: $block-cursor-blurred-background;",
             header="color: $role-dim; text-style: bold;",
-            thumb="color: $role-accent;",
+            thumb="color: $role-dim;",
             track="color: $role-dim;",
         )}
     }}
@@ -144,6 +144,9 @@ class RowTree(Listed, can_focus=True):
         self.source: RowSource = source
         self.sort = ""
         self.reverse = False
+        # asked once: what a protocol tells at run time costs more than the row itself
+        self._role_of = source.row_role if isinstance(source, Tinted) else None
+        self._parts_of = source.name_parts if isinstance(source, Parted) else None
         self._columns = tuple(columns)
         self._header = int(header)
         self._margin = 2 if marks else 1
@@ -153,12 +156,12 @@ class RowTree(Listed, can_focus=True):
     @property
     def shown(self) -> int:
         """How many rows have room."""
-        return max(self.size.height - self._header, 0)
+        return max(self.outer_size.height - self._header, 0)
 
     @property
     def track(self) -> range:
         """The lines of the scroll bar: beside the rows."""
-        return range(self._header, self.size.height)
+        return range(self._header, self.outer_size.height)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -168,11 +171,16 @@ class RowTree(Listed, can_focus=True):
     @property
     def slots(self) -> tuple[Slot, ...]:
         """The columns that have room, with their widths and places."""
-        width = self.size.width - 1  # the scroll bar's, there or not: columns must not jump when it comes
+        width = self.outer_size.width - self._edge
         if self._laid[0] != width:
             self._laid = (width, lay_out(self._columns, width, self._margin))
             self._lines = {}
         return self._laid[1]
+
+    @property
+    def _edge(self) -> int:
+        """The scroll bar's cell, whether it is there or not: columns must not jump when it comes; and a blank."""
+        return 2 if self.outer_size.width >= 60 else 1
 
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Show other columns."""
@@ -183,7 +191,7 @@ class RowTree(Listed, can_focus=True):
     def set_sort(self, column_id: str, *, reverse: bool = False) -> None:
         """Show in the header by which column the rows are sorted, "" for none; the source does the sorting."""
         self.sort, self.reverse = column_id, reverse
-        self.refresh(Region(0, 0, self.size.width, 1))
+        self.refresh(Region(0, 0, self.outer_size.width, 1))
 
     # Painting -------------------------------------------------------------------------------------------------------
 
@@ -209,7 +217,7 @@ class RowTree(Listed, can_focus=True):
             old = self._lines.get(row_id)
             if row_id in ids and old is not None:
                 new = self._lines[row_id] = self._asked(row_id)
-                changed.extend(_difference(old, new, slots, y, self.size.width))
+                changed.extend(_difference(old, new, slots, y, self.outer_size.width))
         return changed
 
     def paint_line(self, y: int) -> Strip:
@@ -221,7 +229,7 @@ class RowTree(Listed, can_focus=True):
             return self.strip([(self.empty_line(y - self._header), "dim")])
         index = self.first + y - self._header
         if index >= len(self._ids):
-            return self.strip([(" " * (self.size.width - 1), ""), self.bar_at(y)])
+            return self.strip([(" " * (self.outer_size.width - 1), ""), self.bar_at(y)])
         return self._row(self._ids[index], index == self._cursor, slots, self.bar_at(y))
 
     def _row(self, row_id: str, under_cursor: bool, slots: Sequence[Slot], bar: Span) -> Strip:
@@ -234,13 +242,13 @@ class RowTree(Listed, can_focus=True):
             if way == "cursor":  # one colour: parts that are reversed one by one are a patchwork
                 spans = [("".join(text for text, _ in spans), "cursor")]
             over = ("blurred",) if way == "blurred" else ()
-            painted = Strip([*self.segments(spans, *over), *self.segments([bar])], self.size.width)
+            painted = Strip([*self.segments(spans, *over), *self.segments([bar])], self.outer_size.width)
             line.painted[key] = painted
         return painted
 
     def _asked(self, row_id: str) -> _Line:
         """Ask the source for a row."""
-        role = self.source.row_role(row_id) if isinstance(self.source, Tinted) else ""
+        role = self._role_of(row_id) if self._role_of is not None else ""
         try:
             cells = tuple(self._cells(row_id))
         except KeyError:  # it went away, and `rows_changed` is on its way
@@ -250,8 +258,8 @@ class RowTree(Listed, can_focus=True):
     def _cells(self, row_id: str) -> Sequence[Cell]:
         columns = [slot.column for slot in self.slots]
         cells = self.source.cells(row_id, columns)
-        if isinstance(self.source, Parted) and columns and columns[0].id == "name":
-            return [self.source.name_parts(row_id), *cells[1:]]
+        if self._parts_of is not None and columns and columns[0].id == "name":
+            return [self._parts_of(row_id), *cells[1:]]
         return cells
 
     def _spans(self, line: _Line, slots: Sequence[Slot], under_cursor: bool) -> list[Span]:
@@ -265,7 +273,7 @@ class RowTree(Listed, can_focus=True):
             fitted = fit_spans(spans_of(cell), slot.column.width, slot.column.align, self.more)
             spans += [(text, role or line.role) for text, role in fitted]
             x = slot.x + slot.column.width
-        return [*spans, (" " * (self.size.width - 1 - x), line.role)]
+        return [*spans, (" " * (self.outer_size.width - 1 - x), line.role)]
 
     def _titles(self, slots: Sequence[Slot]) -> list[Span]:
         """Return the header; the column that sorts has an arrow."""
@@ -276,7 +284,7 @@ class RowTree(Listed, can_focus=True):
             # with an arrow and no room it is the title that gives way
             text += " " * (slot.x - self._margin - cell_len(text))
             text += fit(title[-column.width :], column.width, column.align)
-        rest = self.size.width - self._margin - cell_len(text)
+        rest = self.outer_size.width - self._margin - cell_len(text)
         return [(" " * self._margin, ""), (text, "header"), (" " * rest, "")]
 
     def _arrow(self) -> str:
@@ -289,7 +297,7 @@ class RowTree(Listed, can_focus=True):
 
     def region_of(self, index: int) -> Region:
         """Return where a visible row lies on the widget."""
-        return Region(0, self._header + index - self.first, self.size.width, 1)
+        return Region(0, self._header + index - self.first, self.outer_size.width, 1)
 
     # The mouse ------------------------------------------------------------------------------------------------------
 
