@@ -99,7 +99,7 @@ class Link:
         self._rtts: deque[float] = deque(maxlen=15)
         self._live = asyncio.Event()
         self._ended = asyncio.Event()
-        self._silence = Silence(clock, self._on_quiet, self._on_silent)
+        self._silence = Silence(clock, self._on_quiet, self._on_silent, self._on_slept)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cache = last_state.path_of(instance, socket, environ)
         self._saved = clock()
@@ -324,6 +324,10 @@ class Link:
 
     def _on_quiet(self, since: float) -> None:
         self._become(Phase.STALE, since)
+
+    def _on_slept(self) -> None:
+        """Ask at once: much was dropped while nobody read, and the next beat that would tell may be a second away."""
+        self._sync.ask(0.0)
 
     def _on_silent(self, since: float) -> None:
         self._step = "connected, but the core is silent"

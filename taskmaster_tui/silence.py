@@ -23,12 +23,17 @@ class Silence:
     """Hold when something was last heard, and the timer."""
 
     def __init__(
-        self, clock: Callable[[], float], on_quiet: Callable[[float], None], on_silent: Callable[[float], None]
+        self,
+        clock: Callable[[], float],
+        on_quiet: Callable[[float], None],
+        on_silent: Callable[[float], None],
+        on_slept: Callable[[], None],
     ) -> None:
         self.last = clock()
         self._clock = clock
         self._on_quiet = on_quiet
         self._on_silent = on_silent
+        self._on_slept = on_slept
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
 
@@ -61,6 +66,7 @@ class Silence:
         quiet = self.seconds
         if self._clock() - self._due > LAG:
             self._watch(LAG)  # we did not run: what was said meanwhile still waits to be read
+            self._on_slept()
         elif quiet < QUIET - 0.01:
             self._watch(QUIET - quiet)
         elif quiet < SILENT - 0.01:
