@@ -43,10 +43,14 @@ def main(words: Sequence[str] | None = None) -> int:
 
     app = TaskmasterApp(options)
     _leave_with_the_terminal(app)
-    status = app.run(mouse=options.mouse)
+    status = app.run(mouse=options.mouse and app.preferences.mouse)
+    if app.again:
+        os.execv(sys.executable, [sys.executable, "-m", "taskmaster_tui", *app.again])  # noqa: S606  # ourselves
     if app.return_code == 0 and app.world.jobs:
         counts = app.world.counts()
-        print(f"Left. {counts.up} processes keep running; `taskmaster tui` comes back, `taskmaster down` ends them.")
+        print(  # noqa: T201  # the last word, on the terminal as it was before
+            f"Left. {counts.up} processes keep running; `taskmaster tui` comes back, `taskmaster down` ends them."
+        )
     return status or app.return_code or 0
 
 
@@ -57,7 +61,7 @@ def _leave_with_the_terminal(app: Any) -> None:
 
 def _lines(options: Options) -> int:
     where = ["--socket", options.socket] if options.socket else ["--instance", options.instance]
-    os.execv(sys.executable, [sys.executable, "-m", "taskmaster_core", *where, "status", "--watch"])
+    os.execv(sys.executable, [sys.executable, "-m", "taskmaster_core", *where, "status", "--watch"])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -101,9 +101,7 @@ class Header(LiveBar):
         return [Piece(f"   config ok · generation {core.generation}", "dim", "go.config")]
 
     def _totals(self) -> list[Piece]:
-        jobs = self.tm.world.jobs.values()
-        cpu = sum(job.cpu or 0.0 for job in jobs)
-        rss = sum(job.rss or 0 for job in jobs)
+        cpu, rss = self.tm.world.totals()
         if not rss:
             return []
         return [Piece(f"   cpu {fmt.percent(cpu).strip()}  mem {fmt.size(rss).strip()}", "dim", "go.metrics")]
