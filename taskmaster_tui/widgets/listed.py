@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Protocol, runtime_checkable
 
 from textual import events
-from textual.geometry import Offset, Region
+from textual.geometry import Offset, Region, Size
 
 from taskmaster_tui.live import live_of
 from taskmaster_tui.widgets.cells import fit
@@ -102,6 +102,15 @@ class Listed(Scrolled):
     def region_of(self, index: int) -> Region:
         """Return where a visible thing lies on the widget."""
 
+    @property
+    @abstractmethod
+    def whole(self) -> int:
+        """The height that shows everything."""
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return the height that CSS calls `auto`: lists of a few rows leave the room to others."""
+        return self.whole
+
     def empty_line(self, y: int) -> str:
         """Return line `y` of what is said where there is nothing, in the middle of the room."""
         lines = self._empty.split("\n")
@@ -132,6 +141,8 @@ class Listed(Scrolled):
             self._cursor = self._survivor(old, self._cursor)
             self.first = self.clamped(self._cursor // self.per_line - line if seen else first)
         self.forget()
+        if len(old) != len(self._ids) and self.is_mounted and self.styles.is_auto_height:
+            self.refresh(layout=True)
         self._repaint_all(live)
         self._announce_change(before)
 

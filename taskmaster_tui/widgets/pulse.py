@@ -113,6 +113,11 @@ class PulseGrid(Listed, can_focus=True):
         return self.outer_size.height // CELL_HEIGHT or min(self.outer_size.height, 1)
 
     @property
+    def whole(self) -> int:
+        """The height that shows everything."""
+        return self.total * CELL_HEIGHT or len(self.empty.split("\n"))
+
+    @property
     def on_screen(self) -> Sequence[str]:
         """The ids on screen, those that the lower edge cuts off too."""
         seen = self._seen()

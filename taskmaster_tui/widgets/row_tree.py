@@ -7,16 +7,16 @@ know what a row says (the source does) and binds no keys (the screens do). Only 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from rich.cells import cell_len
 from textual import events
 from textual.geometry import Region
-from textual.message import Message
 from textual.strip import Strip
 
 from taskmaster_tui.model.columns import Column
 from taskmaster_tui.model.words import GLYPHS
+from taskmaster_tui.widgets import row_messages
 from taskmaster_tui.widgets.cells import Span, fit, fit_spans
 from taskmaster_tui.widgets.listed import Listed
 from taskmaster_tui.widgets.painted import component_classes, role_css
@@ -90,44 +90,11 @@ class RowTree(Listed, can_focus=True):
     }}
     """
 
-    class _OfRow(Message):
-        """Says something about one row."""
-
-        def __init__(self, tree: RowTree, row_id: str) -> None:
-            super().__init__()
-            self.tree = tree
-            self.row_id = row_id
-
-        @property
-        def control(self) -> RowTree:
-            """The tree it comes from."""
-            return self.tree
-
-    class Moved(_OfRow):
-        """The cursor is on another row now: the person moved it, or its row went away."""
-
-    class Chosen(_OfRow):
-        """The row was clicked twice."""
-
-    class FoldClicked(_OfRow):
-        """The fold glyph of the row was clicked."""
-
-    class MarkClicked(_OfRow):
-        """The margin of the row was clicked, or the row with ctrl."""
-
-    class HeaderClicked(Message):
-        """The title of a column was clicked."""
-
-        def __init__(self, tree: RowTree, column_id: str) -> None:
-            super().__init__()
-            self.tree = tree
-            self.column_id = column_id
-
-        @property
-        def control(self) -> RowTree:
-            """The tree it comes from."""
-            return self.tree
-
+    Moved: TypeAlias = row_messages.Moved
+    Chosen: TypeAlias = row_messages.Chosen
+    FoldClicked: TypeAlias = row_messages.FoldClicked
+    MarkClicked: TypeAlias = row_messages.MarkClicked
+    HeaderClicked: TypeAlias = row_messages.HeaderClicked
 
     def __init__(
         self,
@@ -157,6 +124,11 @@ class RowTree(Listed, can_focus=True):
     def shown(self) -> int:
         """How many rows have room."""
         return max(self.outer_size.height - self._header, 0)
+
+    @property
+    def whole(self) -> int:
+        """The height that shows everything."""
+        return self._header + (self.total or len(self.empty.split("\n")))
 
     @property
     def track(self) -> range:

@@ -722,3 +722,21 @@ def test_a_tree_can_be_told_of_rows_before_it_is_shown():
     tree.dirty()
     tree.set_sort("cpu")
     assert tree.cursor_id == "b"
+
+
+async def test_a_tree_of_automatic_height_follows_its_rows():
+    rows = Rows(3)
+    tree = table(rows)
+    async with hosted(tree, size=(60, 12)) as pilot:
+        tree.styles.height = "auto"
+        await pilot.pause()
+        assert tree.size.height == 4
+        rows.names = [f"row{i}" for i in range(6)]
+        tree.rows_changed()
+        await pilot.pause()
+        assert tree.size.height == 7
+
+
+def test_messages_have_the_names_handlers_are_found_by():
+    assert RowTree.Moved.handler_name == "on_row_tree_moved"
+    assert RowTree.HeaderClicked.handler_name == "on_row_tree_header_clicked"
