@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 from time import monotonic
 from typing import IO, Any, Self
@@ -47,7 +46,7 @@ def up(call: Call) -> int:
     status = _start_jobs(call)
     if call.options.detach:
         return status
-    if sys.stdin.isatty() and sys.stdout.isatty() and not call.options.no_tui:
+    if clients.at_terminal() and not call.options.no_tui:
         left = clients.best(call)
         call.out.hint("the jobs keep running; stop them: taskmaster down")
         return left

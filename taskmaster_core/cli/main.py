@@ -114,7 +114,11 @@ def _out_for(options: Namespace) -> output.Out:
 
 
 def _without_command() -> str:
-    return "shell" if sys.stdin.isatty() and sys.stdout.isatty() else "status"
+    from taskmaster_core.cli import clients  # noqa: PLC0415  # whoever names a command does not pay for it
+
+    if not clients.at_terminal():
+        return "status"
+    return "tui" if clients.has_tui() else "shell"
 
 
 def _interrupted(out: output.Out) -> int:

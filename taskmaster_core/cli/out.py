@@ -88,6 +88,10 @@ class Out:
         """Print a document as JSON."""
         self.say(dumps(value, ensure_ascii=not self.unicode, indent=2 if self.terminal else None))
 
+    def line(self, value: Any) -> None:
+        """Print a document as one line of JSON."""
+        self.say(dumps(value, ensure_ascii=not self.unicode))
+
     def hint(self, text: str) -> None:
         """Print a line beside the data, unless the person wants quiet."""
         if not self.quiet:

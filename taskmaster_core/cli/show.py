@@ -23,7 +23,7 @@ _ELSEWHERE = frozenset({"name", "argv", "baseenv", "fileenv", "env"})
 
 def show(call: Call) -> int:
     """Print all there is to know about what is selected."""
-    answer = call.ask("show")
+    answer = call.ask("show", usage=True)
     if call.options.json:
         call.out.data(answer)
         return ExitStatus.DONE

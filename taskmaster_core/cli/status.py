@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import Cell, Out, plural, span
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
-
-if TYPE_CHECKING:
-    from taskmaster_core.client import Message
 
 Document = dict[str, Any]
 
@@ -36,16 +34,13 @@ LOOKS = {
 
 FAILED = frozenset({"fatal", "backoff", "unhealthy"})
 
-HEAD = ("NAME", "STATE", "PID", "UPTIME", "RESTARTS", "")
-RIGHT = (2, 3, 4)
-_CLEAR = "\x1b[H\x1b[J"
+HEAD = ("NAME", "STATE", "PID", "UPTIME", "CPU", "MEM", "RESTARTS", "")
+RIGHT = (2, 3, 4, 5, 6)
 
 
 def status(call: Call) -> int:
-    """Print the table, once or for as long as somebody watches."""
-    if call.options.watch:
-        return _watch(call)
-    return _print(call, call.ask("status"))
+    """Print the table once."""
+    return show(call, call.ask("status", usage=True))
 
 
 def shown_state(process: Document) -> str:
@@ -53,8 +48,9 @@ def shown_state(process: Document) -> str:
     return "unhealthy" if process["state"] == "running" and process.get("ready") is False else str(process["state"])
 
 
-def _print(call: Call, answer: Document) -> int:
-    jobs = _chosen(answer["jobs"], failed=call.options.failed)
+def show(call: Call, answer: Document) -> int:
+    """Print an answer once; return 1 when something in it has failed."""
+    jobs = _chosen(answer["jobs"], failed=getattr(call.options, "failed", False))
     if call.options.json:
         call.out.data({**answer, "jobs": jobs})
     else:
@@ -73,11 +69,13 @@ def _chosen(jobs: list[Document], *, failed: bool) -> list[Document]:
 
 def _print_table(call: Call, jobs: list[Document]) -> None:
     now = time.time()
-    rows = [row for job in jobs for row in _rows(call.out, job, now, procs=call.options.procs or call.options.failed)]
+    failed = getattr(call.options, "failed", False)
+    procs = failed or getattr(call.options, "procs", False)
+    rows = [row for job in jobs for row in _rows(call.out, job, now, procs=procs)]
     if rows:
         call.out.table(HEAD, rows, right=RIGHT)
     else:
-        call.out.hint("nothing has failed" if call.options.failed else "no jobs; add one: taskmaster add NAME -- CMD")
+        call.out.hint("nothing has failed" if failed else "no jobs; add one: taskmaster add NAME -- CMD")
 
 
 def banner(out: Out, core: Document) -> None:
@@ -122,9 +120,27 @@ def process_row(out: Out, name: str, process: Document, now: float) -> list[str]
         state_cell(out, state, state),
         pid,
         _age(process, now),
+        *usage([process]),
         str(process.get("restarts", 0)),
         Cell(note(process, now), "" if state in FAILED else "dim"),
     ]
+
+
+def usage(processes: Sequence[Document]) -> tuple[str, str]:
+    """Return the percent of one processor and the memory that processes and all below them take, "-" if not known."""
+    known = [each for each in processes if each.get("rss") is not None]
+    if not known:
+        return "-", "-"
+    return f"{sum(each.get('cpu') or 0.0 for each in known):.1f}%", size(sum(each["rss"] for each in known))
+
+
+def size(number: float) -> str:
+    """Return a number of bytes in at most five columns: 812K, 3.2M, 310M, 1.2G."""
+    number, unit = number / 1024, "K"
+    for larger in "MGT":
+        if number >= 999.5:
+            number, unit = number / 1024, larger
+    return f"{number:.1f}{unit}" if number < 9.95 else f"{number:.0f}{unit}"
 
 
 def state_cell(out: Out, state: str, words: str) -> Cell:
@@ -146,6 +162,7 @@ def _job_row(out: Out, job: Document, now: float) -> list[str]:
         state_cell(out, looks, words),
         "-",
         _age(oldest, now) if oldest else "-",
+        *usage(processes),
         str(job.get("restarts", 0)),
         Cell(_job_note(worst, counts, shown, now), "" if looks in FAILED else "dim"),
     ]
@@ -186,27 +203,3 @@ def note(process: Document, now: float) -> str:
         reason = f"next try in {span(max(0.0, process['next_start_at'] - now))}: {reason}"
     since = f"since {span(now - process['since'])}" if process.get("since") else ""
     return ", ".join(part for part in (reason, since) if part)
-
-
-def _watch(call: Call) -> int:
-    """Draw again whenever something changed; without a terminal, print the table again and again."""
-    with call.client.subscribe(("state", "beat")) as heard:
-        while True:
-            answer = call.ask("status")
-            if call.out.terminal:
-                call.out.stdout.write(_CLEAR)
-                jobs, core = plural(len(answer["jobs"]), "job"), answer["core"]
-                call.out.say(call.out.paint(f"taskmaster {core['instance']}: {jobs}, pid {core['pid']}", "dim"))
-            _print(call, answer)
-            call.out.stdout.flush()
-            while not _is_news(heard.receive(), answer["core"]):
-                pass
-            heard.drain(lambda _: None)  # the batches that came meanwhile are in the next answer
-
-
-def _is_news(message: Message | None, core: Document) -> bool:
-    """Tell whether something changed since that answer; beats tell what was missed, and of a new core."""
-    if message is None:
-        return False
-    seen = (core["boot"], core["seq"])
-    return message.topic == "state" or (message.body["boot"], message.body["seq"]) != seen

@@ -106,6 +106,23 @@ COMMANDS: tuple[Command, ...] = (
         "HUP reloads, USR2 reopens the logs.",
     ),
     Command(
+        "tui",
+        "life",
+        "the full screen: everything at a glance, steered by keys and mouse",
+        "clients:tui",
+        (
+            Arg(("--plain",), "lines instead of a screen: status --watch", {"action": "store_true"}),
+            Arg(("--theme",), "dark, light, colourblind, mono, terminal, terminal-light", {"metavar": "NAME"}),
+            Arg(("--glyphs",), "unicode or ascii", {"choices": ("unicode", "ascii"), "metavar": "unicode|ascii"}),
+            Arg(("--read-only",), "look, and offer nothing that changes anything", {"action": "store_true"}),
+            Arg(("--fps",), "live frames a second, at most", {"metavar": "N"}),
+            Arg(("--no-mouse",), "leave the mouse to the terminal", {"action": "store_true"}),
+        ),
+        "What `taskmaster` without a command and `up` end in on a terminal. Leaving it leaves the jobs running. With "
+        "TERM=dumb, TASKMASTER_A11Y=1 or without a terminal it prints lines, as with --plain.",
+        ("taskmaster tui", "taskmaster tui --theme light --read-only"),
+    ),
+    Command(
         "shell",
         "life",
         "a prompt with history and completion; reads scripts from stdin",
@@ -118,12 +135,12 @@ COMMANDS: tuple[Command, ...] = (
         "status",
         "look",
         "what runs and what does not",
-        "status:status",
+        "watch:status",
         (
             _SOME,
             Arg(("--procs",), "one line per process", {"action": "store_true"}),
             Arg(("--failed",), "only what is fatal, in backoff or unhealthy", {"action": "store_true"}),
-            Arg(("--watch",), "keep it on the screen, redrawn as things change", {"action": "store_true"}),
+            Arg(("--watch",), "go on: print each change as a line", {"action": "store_true"}),
         ),
         "Exit status 1 when something is fatal, in backoff or unhealthy; what was stopped by hand is no failure.",
     ),

@@ -7,7 +7,6 @@ import pytest
 from taskmaster_core import history
 from taskmaster_core.history import Deed, History
 
-
 MANY = "web:0, web:1, web:2, web:3 and 3 more"
 
 

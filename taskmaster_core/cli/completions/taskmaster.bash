@@ -5,11 +5,12 @@
 #    source ~/.local/share/bash_completion/taskmaster
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_taskmaster_subparsers=(up down core shell status show why logs events wait start stop restart kill signal scale hold release undo reset reload check config add edit rollback doctor version completion help)
+_shtab_taskmaster_subparsers=(up down core tui shell status show why logs events wait start stop restart kill signal scale hold release undo reset reload check config add edit rollback doctor version completion help)
 
 _shtab_taskmaster_up_option_strings=(-h --help -d --detach --no-tui -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_down_option_strings=(-h --help --keep-core -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_core_option_strings=(-h --help --no-cgroup -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
+_shtab_taskmaster_tui_option_strings=(-h --help --plain --theme --glyphs --read-only --fps --no-mouse -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_shell_option_strings=(-h --help -e --exit-on-error -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_status_option_strings=(-h --help --procs --failed --watch -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_show_option_strings=(-h --help -f --config --instance --socket --json -q --quiet -v --verbose -y --yes --timeout --color)
@@ -49,6 +50,9 @@ _shtab_taskmaster_down___socket_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_core__f_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_core___config_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_core___socket_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_tui__f_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_tui___config_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_tui___socket_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_shell__f_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_shell___config_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_shell___socket_COMPGEN=_shtab_compgen_files
@@ -153,6 +157,8 @@ _shtab_taskmaster___socket_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_up___color_choices=(auto always never)
 _shtab_taskmaster_down___color_choices=(auto always never)
 _shtab_taskmaster_core___color_choices=(auto always never)
+_shtab_taskmaster_tui___glyphs_choices=(unicode ascii)
+_shtab_taskmaster_tui___color_choices=(auto always never)
 _shtab_taskmaster_shell___color_choices=(auto always never)
 _shtab_taskmaster_status___color_choices=(auto always never)
 _shtab_taskmaster_show___color_choices=(auto always never)
@@ -183,7 +189,7 @@ _shtab_taskmaster_version___color_choices=(auto always never)
 _shtab_taskmaster_completion_pos_0_choices=(bash zsh fish jobs)
 _shtab_taskmaster_completion___color_choices=(auto always never)
 _shtab_taskmaster_help___color_choices=(auto always never)
-_shtab_taskmaster_pos_0_choices=(up down core shell status show why logs events wait start stop restart kill signal scale hold release undo reset reload check config add edit rollback doctor version completion help)
+_shtab_taskmaster_pos_0_choices=(up down core tui shell status show why logs events wait start stop restart kill signal scale hold release undo reset reload check config add edit rollback doctor version completion help)
 _shtab_taskmaster___color_choices=(auto always never)
 
 _shtab_taskmaster_up_pos_0_nargs='*'
@@ -219,6 +225,18 @@ _shtab_taskmaster_core__v_nargs=0
 _shtab_taskmaster_core___verbose_nargs=0
 _shtab_taskmaster_core__y_nargs=0
 _shtab_taskmaster_core___yes_nargs=0
+_shtab_taskmaster_tui__h_nargs=0
+_shtab_taskmaster_tui___help_nargs=0
+_shtab_taskmaster_tui___plain_nargs=0
+_shtab_taskmaster_tui___read_only_nargs=0
+_shtab_taskmaster_tui___no_mouse_nargs=0
+_shtab_taskmaster_tui___json_nargs=0
+_shtab_taskmaster_tui__q_nargs=0
+_shtab_taskmaster_tui___quiet_nargs=0
+_shtab_taskmaster_tui__v_nargs=0
+_shtab_taskmaster_tui___verbose_nargs=0
+_shtab_taskmaster_tui__y_nargs=0
+_shtab_taskmaster_tui___yes_nargs=0
 _shtab_taskmaster_shell__h_nargs=0
 _shtab_taskmaster_shell___help_nargs=0
 _shtab_taskmaster_shell__e_nargs=0
