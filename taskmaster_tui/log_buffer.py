@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from taskmaster_core.alogs import BOTH, Cursor, Lines, LogPages, Place
-from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.line_source import Row
+from taskmaster_tui.log_fetch import Fetcher
 from taskmaster_tui.log_window import LINES_MAX, LogWindow
 
 RATE = 15
@@ -24,8 +24,6 @@ _PAGE = 300
 _BEHIND = 150
 """More new lines than that between two fetches: nobody reads them, the tail is shown."""
 _HELD = 0.3
-_PATIENCE = 1.0
-"""Seconds after a failure before it is tried again."""
 _PROBES = 10
 _CLOSE = 0.01
 """Shares of the whole that a person cannot tell apart on a scroll bar."""
@@ -33,7 +31,7 @@ _ROOM = LINES_MAX // 2
 """New lines that are loaded while the view is paused."""
 
 
-class LogBuffer:
+class LogBuffer(Fetcher):
     """A source of lines for the pager.
 
     `logs` gives the reader (another one when the core is gone), `tell` is told to repaint, `following` tells whether
@@ -44,12 +42,8 @@ class LogBuffer:
         self, logs: Callable[[], LogPages], tell: Callable[[], None], following: Callable[[], bool],
         *, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._logs = logs
-        self._tell = tell
-        self._clock = clock
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        super().__init__(logs, tell, clock=clock)
         self._grown = False
-        self._blocked_until = 0.0
         self._seen = (0, 0)
         self.window = LogWindow()
         self.select: tuple[str, ...] = ()
@@ -59,10 +53,6 @@ class LogBuffer:
         """Rows that came while somebody looked; counts up."""
         self.loaded = False
         """An answer has come; before that nothing is known, not even that there is nothing."""
-        self.trouble = ""
-        """Why the last request failed, empty if it did not."""
-        self.problems: list[str] = []
-        self.fetches = 0
 
     # A source for the pager
 
@@ -109,7 +99,7 @@ class LogBuffer:
     def want(self, begin: int, end: int) -> None:
         """Load what is missing near the screen."""
         self._seen = (begin, end)
-        if not self.loaded or self._clock() < self._blocked_until:
+        if not self.loaded or self.blocked:
             return
         count = max(_PAGE, end - begin)
         if begin < self.first and not self.window.at_start:
@@ -195,41 +185,7 @@ class LogBuffer:
         if self.loaded and "follow" not in self._tasks:
             self._start("follow", self._follow)
 
-    def close(self) -> None:
-        """Ask for nothing any more."""
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks = {}
-
     # Fetching
-
-    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        if name not in self._tasks:
-            task = asyncio.get_running_loop().create_task(self._guarded(work))
-            self._tasks[name] = task
-            task.add_done_callback(lambda done: self._tasks.pop(name, None) if self._tasks.get(name) is done else None)
-
-    def _restart(self, name: str, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        if (task := self._tasks.pop(name, None)) is not None:
-            task.cancel()
-        self._start(name, work)
-
-    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Turn a refusal into words, and do not ask again at once."""
-        try:
-            await work()
-            self.trouble = ""
-        except TaskmasterError as error:
-            self.trouble = str(error)
-            self._blocked_until = self._clock() + _PATIENCE
-            asyncio.get_running_loop().call_later(_PATIENCE, self._tell)
-        self._tell()
-
-    async def _got(self, page: Coroutine[Any, Any, Lines]) -> Lines:
-        self.fetches += 1
-        lines = await page
-        self.problems = lines.problems
-        return lines
 
     async def _load(self, ask: Callable[[LogPages], Coroutine[Any, Any, Lines]]) -> None:
         """Replace the window by a page and what is before it."""

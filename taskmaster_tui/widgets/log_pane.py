@@ -12,11 +12,10 @@ from typing import Any
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from taskmaster_core.alogs import BOTH, LogPages, Place
 from taskmaster_core.errors import TaskmasterError
@@ -24,10 +23,11 @@ from taskmaster_tui.line_source import Row
 from taskmaster_tui.live import live_of
 from taskmaster_tui.log_buffer import LogBuffer
 from taskmaster_tui.log_filter import FilteredLogs
+from taskmaster_tui.widgets import log_words
 from taskmaster_tui.widgets.line_pager import LinePager
+from taskmaster_tui.widgets.log_input import LogInput
 
 STREAMS: tuple[tuple[str, ...], ...] = (BOTH, ("out",), ("err",))
-_NAMES = {BOTH: "out+err", ("out",): "out only", ("err",): "err only"}
 
 
 class LogPane(Widget):
@@ -35,10 +35,6 @@ class LogPane(Widget):
 
     DEFAULT_CSS = """
     LogPane { layout: vertical; height: 1fr; background: $surface; }
-    LogPane > #log-input { height: 1; display: none; }
-    LogPane > #log-input.-open { display: block; }
-    LogPane > #log-input > Static { width: auto; height: 1; padding: 0 0 0 1; color: $role-accent; text-style: bold; }
-    LogPane > #log-input > Input { width: 1fr; height: 1; border: none; padding: 0; background: $surface; }
     LogPane > .log-line { height: 1; padding: 0 1; color: $role-dim; text-wrap: nowrap; text-overflow: ellipsis; }
     LogPane > #log-found { display: none; color: $role-accent; }
     LogPane > #log-found.-open { display: block; }
@@ -72,9 +68,7 @@ class LogPane(Widget):
     def compose(self) -> ComposeResult:
         """Build the parts."""
         yield self.pager
-        with Horizontal(id="log-input"):
-            yield Static("/", markup=False)
-            yield Input(compact=True, select_on_focus=False)
+        yield LogInput()
         yield Static("", id="log-found", classes="log-line", markup=False)
         yield Static("", id="log-status", classes="log-line", markup=False)
 
@@ -120,7 +114,9 @@ class LogPane(Widget):
         return True
 
     def _shows(self, key: str) -> bool:
-        return not self.select or key in self.select or key.partition(":")[0] in self.select
+        """Tell whether a process may be among those that are shown; tags and patterns are the core's to resolve."""
+        wide = any(each[:1] == "@" or "*" in each or "[" in each for each in self.select)
+        return wide or not self.select or key in self.select or key.rpartition(":")[0] in self.select
 
     def _reopen(self, *, load: bool = True) -> None:
         """Begin a new window over the same output."""
@@ -286,46 +282,10 @@ class LogPane(Widget):
     def _paint(self) -> None:
         """Say what is shown."""
         if self.is_mounted:
-            self.pager.empty = self._empty()
+            kept = self.filter.text if self.filter is not None else None
+            self.pager.empty = log_words.empty(self.buffer, kept, self.empty_words)
             self.query_one("#log-status", Static).update(Content(self.status()), layout=False)
-
-    def _empty(self) -> str:
-        """Say why there is no line."""
-        if self.buffer.trouble:
-            return self.buffer.trouble
-        if not self.buffer.loaded:
-            return "loading…"
-        if self.filter is not None:
-            return f'nothing matches "{self.filter.text}" · esc shows all lines'
-        return self.buffer.problems[0] if self.buffer.problems else self.empty_words
 
     def status(self) -> str:
         """Return the line that says what is shown."""
-        pager, buffer = self.pager, self.buffer
-        unicode = pager.glyphs == "unicode"
-        parts = ["follow ▼" if unicode else "follow"] if pager.following else ["paused"]
-        if pager.picked_from is not None:
-            low, high = sorted((pager.picked_from, pager.cursor or pager.picked_from))
-            parts.append(f"selecting {high - low + 1} lines")
-        parts += [_NAMES[tuple(self.streams)], f"wrap {'on' if pager.wrap else 'off'}", f"time {pager.times}"]
-        if pager.x and not pager.wrap:
-            parts.append(f"column {pager.x + 1}")
-        if self.title_words:
-            parts.append(self.title_words)
-        if buffer.loaded and buffer.window.total:
-            begin, length = buffer.position(*pager.on_screen)
-            parts.append(size_words(buffer.window.total))
-            parts.append("100 %" if pager.following else f"{min(100, round((begin + length) * 100))} %")
-        if buffer.trouble:
-            parts.append(f"! {buffer.trouble}")
-        elif buffer.problems:
-            parts.append(f"! {buffer.problems[0]}")
-        return (" · " if unicode else " - ").join(parts)
-
-
-def size_words(count: int) -> str:
-    """Return a number of bytes as people say it."""
-    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= one:
-            return f"{count / one:.1f} {unit}"
-    return f"{count} B"
+        return log_words.status(self.pager, self.buffer, self.streams, self.title_words)

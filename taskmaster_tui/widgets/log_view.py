@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from textual import events, on, work
+from textual import on, work
 from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from taskmaster_core.alogs import LogPages, Place
 from taskmaster_core.errors import TaskmasterError
@@ -20,6 +20,7 @@ from taskmaster_tui.log_filter import FilteredLogs
 from taskmaster_tui.log_search import LogSearch, marker
 from taskmaster_tui.model.fmt import clock
 from taskmaster_tui.widgets.line_pager import TROUBLE
+from taskmaster_tui.widgets.log_input import LogInput
 from taskmaster_tui.widgets.log_pane import LogPane
 from taskmaster_tui.widgets.sgr import plain
 
@@ -32,7 +33,6 @@ class LogView(LogPane):
         self.search_state = LogSearch(logs, self._tell)
         self._own_marks: list[Row] = []
         self._mark_at = 0
-        self._asks = "/"
         self._hit: Place | None = None
 
     def on_unmount(self) -> None:
@@ -163,8 +163,8 @@ class LogView(LogPane):
 
     def escape(self) -> bool:
         """Go back one step: the input, the selection, the search, the filter; False if there was nothing."""
-        if self.query_one("#log-input").has_class("-open"):
-            self._close_input()
+        if self._close_input():
+            self.pager.set_match(marker(self.search_state.text), self.pager.current)
         elif self.pager.picked_from is not None or self.pager.cursor is not None:
             self.pager.drop_cursor()
         elif self.search_state.text:
@@ -179,46 +179,32 @@ class LogView(LogPane):
     # The input
 
     def _open_input(self, asks: str, text: str) -> None:
-        """Ask for a text: `/` to search for, `&` to keep."""
-        if not self.is_mounted:
-            return
-        self._asks = asks
-        line = self.query_one("#log-input")
-        line.query_one(Static).update(asks)
-        line.add_class("-open")
-        asked = line.query_one(Input)
-        asked.value = text
-        asked.focus()
+        if self.is_mounted:
+            self.query_one(LogInput).open(asks, text)
 
-    def _close_input(self) -> None:
-        if self.is_mounted and (line := self.query_one("#log-input")).has_class("-open"):
-            line.remove_class("-open")
+    def _close_input(self) -> bool:
+        """Close the input; False if it was not open."""
+        if not self.is_mounted or not (asking := self.query_one(LogInput)).is_open:
+            return False
+        asking.close()
+        self.pager.focus()
+        return True
+
+    @on(LogInput.Said)
+    def _said(self, event: LogInput.Said) -> None:
+        """Search or filter; while it is typed, mark what is on the screen already."""
+        event.stop()
+        text, keep = event.text, event.asks == "&"
+        if event.done:
             self.pager.focus()
-
-    @on(Input.Changed)
-    def _typing(self, event: Input.Changed) -> None:
-        """Mark what is on the screen already while it is typed."""
-        event.stop()
-        if self.query_one("#log-input").has_class("-open") and self.filter is None:
-            self.pager.set_match(marker(event.value.removeprefix("!") if self._asks == "&" else event.value))
-
-    @on(Input.Submitted)
-    def _typed(self, event: Input.Submitted) -> None:
-        event.stop()
-        text = event.value
-        self._close_input()
-        if self._asks == "/":
-            self.search(text)
-        else:
+        if text is None:
+            self.pager.set_match(marker(self.search_state.text), self.pager.current)
+        elif not event.done:
+            self.pager.set_match(marker(text.removeprefix("!") if keep else text))
+        elif keep:
             self.keep_only(text.removeprefix("!") or None, inverse=text.startswith("!"))
-
-    def on_key(self, event: events.Key) -> None:
-        """Close the input; all other keys belong to the screen."""
-        if event.key == "escape" and self.query_one("#log-input").has_class("-open"):
-            event.stop()
-            event.prevent_default()
-            self._close_input()
-            self.pager.set_match(marker(self.search_state.text))
+        else:
+            self.search(text)
 
     def paint_live(self) -> None:
         """Paint what came since, and go to a hit that was found."""
