@@ -21,8 +21,8 @@ Cursor = dict[str, Any]
 
 BOTH = ("out", "err")
 
-_TURNS = 200
-"""Slices after which a page that is still not full is given as it is, with `more`: ten seconds of the core's time."""
+_TURNS = 20
+"""Slices after which a page that is still not full is given as it is, with `more`: a second of the core's time."""
 
 
 class Line(NamedTuple):
@@ -141,6 +141,17 @@ class LogPages(Protocol):
         """Return how many lines there are, a slice at a time."""
 
 
+class LogSource(LogPages, Protocol):
+    """Name what both readers below are: pages of all lines, and of those that match."""
+
+    def matching(self, pattern: str, *, ignorecase: bool = False) -> LogPages:
+        """Return pages of only the lines that match; their cursors serve only such pages (else: `around` a place).
+
+        Where few match a page may be short or empty and say `more`: ask again from its `begin` (forwards: `end`).
+        Only whole lines match, so an unfinished one is not shown.
+        """
+
+
 class Caller(Protocol):
     """Name what is needed of an `AsyncClient`."""
 
@@ -152,6 +163,9 @@ class Caller(Protocol):
 
 class _Paged:
     """Fill pages from slices; what gives a slice is the business of the two below."""
+
+    def __init__(self, only: Mapping[str, Any] | None) -> None:
+        self._only = only or {}
 
     async def _slice(self, select: Iterable[str], args: dict[str, Any]) -> Lines:
         raise NotImplementedError
@@ -179,11 +193,11 @@ class _Paged:
     async def _back(self, select: Iterable[str], cursor: Cursor | None, n: int, streams: Sequence[str]) -> Lines:
         chosen = list(select)
         parts: list[Lines] = []
-        first = got = await self._slice(chosen, _args(streams, back=True, cursor=cursor, n=n))
+        first = got = await self._slice(chosen, self._args(streams, back=True, cursor=cursor, n=n))
         left = n - len(got.lines)
         while got.more and left > 0 and len(parts) < _TURNS:
             parts.append(got)
-            got = await self._slice(chosen, _args(streams, back=True, cursor=got.begin, n=left))
+            got = await self._slice(chosen, self._args(streams, back=True, cursor=got.begin, n=left))
             left -= len(got.lines)
         lines = [line for part in [got, *reversed(parts)] for line in part.lines]
         return got._replace(lines=lines, end=first.end, more=not got.start, problems=_said([*parts, got]))
@@ -191,16 +205,21 @@ class _Paged:
     async def _forward(self, select: Iterable[str], start: dict[str, Any], n: int, streams: Sequence[str]) -> Lines:
         chosen = list(select)
         parts: list[Lines] = []
-        first = got = await self._slice(chosen, _args(streams, **start, most=n, follow=True, partial=True))
+        first = got = await self._slice(chosen, self._following(streams, **start, most=n))
         left = n - len(got.lines)
         while got.more and left > 0 and len(parts) < _TURNS:
             parts.append(got)
-            args = _args(streams, cursor=got.end, most=left, follow=True, partial=True)
-            got = await self._slice(chosen, args)
+            got = await self._slice(chosen, self._following(streams, cursor=got.end, most=left))
             left -= len(got.lines)
         lines = [line for part in [*parts, got] for line in part.lines]
         whole = got._replace(lines=lines, begin=first.begin, before=first.before, start=first.start)
         return whole._replace(problems=_said([*parts, got]))
+
+    def _args(self, streams: Sequence[str], **args: Any) -> dict[str, Any]:
+        return _args(streams, **args, **self._only)
+
+    def _following(self, streams: Sequence[str], **args: Any) -> dict[str, Any]:
+        return self._args(streams, **args, follow=True, partial=not self._only)
 
 
 def _args(streams: Sequence[str], **args: Any) -> dict[str, Any]:
@@ -214,8 +233,13 @@ def _said(parts: Iterable[Lines]) -> list[str]:
 class CoreLogs(_Paged):
     """Read pages through the core."""
 
-    def __init__(self, client: Caller) -> None:
+    def __init__(self, client: Caller, only: Mapping[str, Any] | None = None) -> None:
+        super().__init__(only)
         self._client = client
+
+    def matching(self, pattern: str, *, ignorecase: bool = False) -> CoreLogs:
+        """See `LogPages`."""
+        return CoreLogs(self._client, {"pattern": pattern, "ignorecase": ignorecase})
 
     async def _slice(self, select: Iterable[str], args: dict[str, Any]) -> Lines:
         answer, raw = await self._client.call_raw("logs", select, args)
@@ -263,12 +287,20 @@ class FileLogs(_Paged):
     selects nothing.
     """
 
-    def __init__(self, files: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    def __init__(
+        self, files: Mapping[str, Mapping[str, Mapping[str, Any]]], only: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(only)
+        self._files = files
         self._sources = [
             (parse_key(key), Source(sink["path"], sink.get("index"), sink.get("tag"), key, stream))
             for key, streams in files.items()
             for stream, sink in streams.items()
         ]
+
+    def matching(self, pattern: str, *, ignorecase: bool = False) -> FileLogs:
+        """See `LogPages`."""
+        return FileLogs(self._files, {"pattern": pattern, "ignorecase": ignorecase})
 
     def _chosen(self, select: Iterable[str], streams: Sequence[str]) -> tuple[Source, ...]:
         selectors = list(select)
@@ -309,10 +341,10 @@ class FileLogs(_Paged):
             return Lines(
                 [], cursor or {}, cursor or {}, more=False, held=False, before=0, total=0, problems=[], start=True
             )
-        query = Query(
-            sources, n=args.get("n"), most=args.get("most"), follow=args.get("follow", False),
-            partial=args.get("partial", False),
-        )  # fmt: skip
+        named = {
+            name: args[name] for name in ("n", "most", "follow", "partial", "pattern", "ignorecase") if name in args
+        }
+        query = Query(sources, **named)
         if "around" in args:
             return _lines(around(query, as_place(args["around"])))
         return _lines(back(query, cursor) if args.get("back") else page(query, cursor))

@@ -317,7 +317,8 @@ class _Answer:
         share = max(_SMALLEST, min(pattern.block if pattern else BLOCK, self._limits.size // len(self._groups)))
         few = query.most or (query.n if not query.follow else None)
         needed = share if few is None or pattern else few * _USUAL // len(self._groups)
-        first, window = max(_SMALLEST, min(share, needed)), max(_FIRST, min(BACK, share, needed))
+        first = max(_SMALLEST, min(share, needed))
+        window = share if pattern else max(_FIRST, min(BACK, share, needed))
         sift = Sift(group.label, pattern.may, pattern.hit, pattern.spans) if pattern else Sift(group.label)
         partial = query.partial or not query.follow
         rest = REST if query.follow else 0.0

@@ -106,6 +106,18 @@ async def test_a_search_goes_on_from_the_page_one_looks_at(shims):
     assert nearest.places[0].at == 210.0
 
 
+async def test_pages_of_what_matches_go_both_ways_with_the_same_cursors(shims):
+    logs = logs_of(shims)
+    only = logs.matching("LINE .*7$", ignorecase=True)
+    got = await only.tail([], 5)
+    assert [line.at for line in got.lines] == [357.0, 367.0, 377.0, 387.0, 397.0]
+    assert [line.at for line in (await only.back([], got.begin, 2)).lines] == [337.0, 347.0]
+    assert [line.at for line in (await logs.around([], got.lines[0].place, 2)).lines] == [357.0, 358.0]
+    assert (await only.forward([], got.end, 5)).lines == []
+    shims[0].append(b"line 7\nline 8\nline 7", 900, "web:0")
+    assert [line.data for line in (await only.forward([], got.end, 5)).lines] == [b"line 7\n"]
+
+
 async def test_lines_are_counted(shims):
     got = await logs_of(shims).count([])
     assert (got.lines, got.more) == (300, False)
