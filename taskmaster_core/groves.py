@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from taskmaster_core.procfs import File, Files, resident
 
+QUIET = 10
+"""So many looks at a group that has not run are believed without reading its memory: the kernel may have taken some."""
+
 
 class Root(NamedTuple):
     """Name a run: the pid of its leader, and its number."""
@@ -37,18 +40,30 @@ class Grove:
         self._cpu = files.open(f"{path}/cpu.stat")
         self._procs = files.open(f"{path}/cgroup.procs")
         self._memory: dict[int, File] = {}
+        self._used = -1
+        self._rss = 0
+        self._quiet = 0
 
     def read(self) -> Reading | None:
         """Return what it takes; None when it is gone."""
         try:
-            used = int(self._cpu.read().split(None, 2)[1]) / 1e6
-            pids = [int(pid) for pid in self._procs.read_all().split()] or _below(self.path)
+            used = int(self._cpu.read().split(None, 2)[1])
+            at = clock_gettime(CLOCK_BOOTTIME)
+            if used == self._used and self._quiet < QUIET:
+                self._quiet += 1  # nothing has run in there: nobody came, grew or ended
+            else:
+                self._rss = self._look()
+                self._quiet = 0
         except (OSError, ValueError, IndexError):
             return None
-        at = clock_gettime(CLOCK_BOOTTIME)
+        self._used = used
+        return Reading(at, used / 1e6, self._rss)
+
+    def _look(self) -> int:
+        pids = [int(pid) for pid in self._procs.read_all().split()] or _below(self.path)
         for pid in self._memory.keys() - set(pids):
             self._memory.pop(pid).close()
-        return Reading(at, used, sum(map(self._resident, pids)))
+        return sum(map(self._resident, pids))
 
     def _resident(self, pid: int) -> int:
         memory = self._memory.get(pid)
@@ -85,16 +100,28 @@ class Groups:
     def __init__(self) -> None:
         self._mount, self._top = mounted()
         self._own = _group_of("self") or "/"
+        self._any = self._mount != "" and _has_groves(self._where(self._own))
 
     def of(self, root: Root) -> str | None:
         """Return the directory of a run's own group; None if it has none."""
-        path = _group_of(str(root.pid)) if self._mount else None
+        path = _group_of(str(root.pid)) if self._any else None
         found = own_group(path or "/", root.run)
         if found is None or (self._own + "/").startswith(found + "/"):
             return None  # the second: a core that is itself a job of another one, and makes no groups for its own
-        if self._top != "/" and found.startswith(self._top + "/"):  # a container without a namespace of its own
-            found = found[len(self._top) :]
-        return self._mount + found
+        return self._where(found)
+
+    def _where(self, path: str) -> str:
+        if self._top != "/" and (path + "/").startswith(self._top + "/"):  # a container without a namespace of its own
+            path = path[len(self._top) :]
+        return self._mount + path
+
+
+def _has_groves(home: str) -> bool:
+    """Tell whether a shim has made groups beside its own: there is no need to ask for each run where none can be."""
+    try:
+        return any(name.startswith("taskmaster-") for name in os.listdir(home))
+    except OSError:
+        return False
 
 
 def own_group(path: str, run: int) -> str | None:
@@ -119,7 +146,8 @@ def mounted(mountinfo: str = "/proc/self/mountinfo") -> tuple[str, str]:
 
 def _group_of(pid: str) -> str | None:
     try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as lines:
-            return next((line[3:].rstrip("\n") for line in lines if line.startswith("0::")), None)
+        with open(f"/proc/{pid}/cgroup", "rb", buffering=0) as file:
+            lines = file.read(1 << 16).split(b"\n")
     except OSError:
         return None
+    return next((os.fsdecode(line[3:]) for line in lines if line.startswith(b"0::")), None)

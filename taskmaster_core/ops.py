@@ -149,10 +149,14 @@ def core_view(ops: Ops) -> CoreView:
 
 def status(ops: Ops, asked: Asked) -> None:
     """Answer with everything visible now, or what the selectors mean of it; with `usage` after a look at all trees."""
-    if not arg(asked, "usage", bool, False):
-        _status(ops, asked)
-        return
-    ops.runtime.sampler.ask(ops.runtime.now(), lambda: ops.attempt(_status, asked))
+    _after_sample(ops, asked, _status)
+
+
+def _after_sample(ops: Ops, asked: Asked, op: Callable[[Ops, Asked], None]) -> None:
+    if arg(asked, "usage", bool, default=False):
+        ops.runtime.sampler.ask(ops.runtime.now(), lambda: ops.attempt(op, asked))
+    else:
+        op(ops, asked)
 
 
 def _status(ops: Ops, asked: Asked) -> None:
@@ -174,11 +178,16 @@ def _status(ops: Ops, asked: Asked) -> None:
 
 def show(ops: Ops, asked: Asked) -> None:
     """Answer with everything about some jobs: views, intents, output files, names of variables."""
+    _after_sample(ops, asked, _show)
+
+
+def _show(ops: Ops, asked: Asked) -> None:
     runtime = ops.runtime
     keys = ops.keys(asked, acting=False)
     names = list(dict.fromkeys([*(key.job for key in keys), *jobs_named(ops, asked)]))
     jobs = []
     for job in views.job_views(runtime.supervisor, names, runtime.now(), runtime.wall_offset()):
+        runtime.sampler.fill(job.processes, runtime.now())
         files = {str(key): runtime.sources_of(key) for key in keys if key.job == job.name}
         spec = runtime.supervisor.job(job.name)
         env = sorted(spec.baseenv | spec.fileenv | spec.env) if spec is not None else []

@@ -113,8 +113,9 @@ class Sampler:
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        if self._trees is None or now - self._taken > REMEMBERED:
-            self._forget()
+        if now - self._taken > REMEMBERED:
+            self._before = {}
+        if self._trees is None:
             self._trees = Trees(*self._about, _room())
         self._trees.files.hold = self._watched
         procs = self._supervisor.procs.values()
@@ -177,11 +178,6 @@ class Sampler:
         if self._trees is not None and self._walk is None:
             self._trees.files.hold = False
             self._trees.release()
-
-    def _forget(self) -> None:
-        if self._trees is not None:
-            self._trees.release()
-        self._before = {}
 
 
 def _now() -> float:

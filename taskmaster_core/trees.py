@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from time import CLOCK_BOOTTIME, clock_gettime
 
 from taskmaster_core.groves import Groups, Grove, Reading, Root
-from taskmaster_core.procfs import File, Files, Stat, resident, stat_in
+from taskmaster_core.procfs import File, Files, resident, stat_in
 from taskmaster_core.spec import Key
-from taskmaster_core.usage import Seen, Tally
+from taskmaster_core.usage import Tally
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -27,44 +27,50 @@ _ENVIRON = 1 << 17
 class Process:
     """Hold one process by its files, and what was last read of it."""
 
-    __slots__ = ("inode", "memory", "new", "pid", "root", "rss", "stat", "text")
+    __slots__ = ("_file", "_memory", "_new", "_text", "changed", "inode", "pid", "root", "rss", "stat")
 
-    def __init__(self, files: Files, pid: int, inode: int, text: File, stat: Stat) -> None:
+    def __init__(self, files: Files, pid: int, inode: int, file: File, text: bytes) -> None:
         self.pid = pid
         self.inode = inode
-        self.text = text
-        self.memory = files.open(f"/proc/{pid}/statm")
-        self.stat = stat
+        self.stat = stat_in(text)
         self.rss = 0
         self.root: Root | None = None
-        self.new = True
-        """Whether `stat` was read in this very look."""
+        self.changed = True
+        """Whether it has run since the look before, or is gone."""
+        self._file = file
+        self._memory = files.open(f"/proc/{pid}/statm")
+        self._text = text
+        self._new = True
 
     def read(self) -> bool:
         """Look again; False when it is gone."""
         started = self.stat.seen.started
         try:
-            if not self.new:
-                self.stat = stat_in(self.text.read())
-            self.rss = resident(self.memory) if self.stat.resident else 0
+            text = self._text if self._new else self._file.read()
+            self.changed = self._new or text != self._text
+            if not self.changed:
+                return True  # not even a page was touched
+            self.stat = stat_in(text)
+            self.rss = resident(self._memory) if self.stat.resident else 0
         except (OSError, ValueError, IndexError):
+            self.changed = True
             return False
-        self.new = False
+        self._text, self._new = text, False
         return self.stat.seen.started == started
 
     def close(self) -> None:
         """Give its descriptors back."""
-        self.text.close()
-        self.memory.close()
+        self._file.close()
+        self._memory.close()
 
 
 def meet(files: Files, pid: int, inode: int) -> Process | None:
     """Return a process as it is now; None if it is gone already."""
-    text = files.open(f"/proc/{pid}/stat")
+    file = files.open(f"/proc/{pid}/stat")
     try:
-        return Process(files, pid, inode, text, stat_in(text.read()))
+        return Process(files, pid, inode, file, file.read())
     except (OSError, ValueError, IndexError):
-        text.close()
+        file.close()
         return None
 
 
@@ -78,6 +84,8 @@ class Descent:
         self._processes: dict[int, Process] = {}
         self._members: dict[Root, dict[int, Process]] = {}
         self._tallies: dict[Root, Tally] = {}
+        self._last: dict[Root, tuple[int, Reading]] = {}
+        """Of each run how many processes it had, and what they took."""
         self._strangers: dict[int, int] = {}
         """Of what is not ours the pid and the inode of its directory, which is new with each process."""
 
@@ -175,20 +183,27 @@ class Descent:
 
     def read(self, root: Root) -> Iterator[Reading | None]:
         """Yield None for each process of a run that was read, and at the end what they take, if there are any."""
-        seen: dict[int, Seen] = {}
-        rss = 0
-        for process in list(self._members.get(root, {}).values()):
-            if process.read():
-                seen[process.pid] = process.stat.seen
-                rss += process.rss
-            else:
+        members = list(self._members.get(root, {}).values())
+        changed = False
+        for process in members:
+            alive = process.read()
+            changed = changed or process.changed
+            if not alive:
                 self._drop(process)
             yield None
-        if seen:
-            at = clock_gettime(CLOCK_BOOTTIME)
-            tally = self._tallies.setdefault(root, Tally())
-            tally.take(seen, int(at * TICKS))
-            yield Reading(at, tally.ticks / TICKS, rss)
+        at = clock_gettime(CLOCK_BOOTTIME)
+        last = self._last.get(root)
+        if last is not None and not changed and last[0] == len(members):
+            yield last[1]._replace(at=at)  # nothing ran in there
+        elif living := self._members.get(root):
+            reading = self._add(root, living, at)
+            self._last[root] = (len(living), reading)
+            yield reading
+
+    def _add(self, root: Root, living: Mapping[int, Process], at: float) -> Reading:
+        tally = self._tallies.setdefault(root, Tally())
+        tally.take({pid: process.stat.seen for pid, process in living.items()}, int(at * TICKS))
+        return Reading(at, tally.ticks / TICKS, sum(process.rss for process in living.values()))
 
     def _drop(self, process: Process) -> None:
         process.close()
@@ -201,6 +216,7 @@ class Descent:
             self._drop(process)
         del self._members[root]
         self._tallies.pop(root, None)
+        self._last.pop(root, None)
 
     def close(self) -> None:
         """Give all descriptors back."""

@@ -251,7 +251,9 @@ def test_P16_a_second_core_of_the_instance_is_refused_and_the_first_one_serves_o
 
 def test_the_examples_of_the_protocol_page_are_what_the_code_speaks() -> None:
     page = (ROOT / "docs" / "protocol.md").read_text()
-    kinds: dict[str, Any] = {"request": wire.Request, "reply": wire.Reply, "event": wire.Event}
+    kinds: dict[str, Any] = {
+        "request": wire.Request, "reply": wire.Reply, "event": wire.Event, "metrics": wire.Metrics,
+    }  # fmt: skip
     blocks = [part.split("\n```")[0].split("\n", 1) for part in page.split("```json ")[1:]]
     assert {kind for kind, _ in blocks} == set(kinds)
     for kind, text in blocks:

@@ -19,7 +19,14 @@ def test_status_asks_for_what_is_selected(fake: FakeCore, cli: Cli) -> None:
 def test_a_running_process_is_a_line_with_its_pid_and_uptime(fake: FakeCore, cli: Cli) -> None:
     fake.on("status", status(job("web", process("web:0", pid=4711, started_at=time.time() - 125, restarts=3))))
     line = cli("status").out.splitlines()[1]
-    assert line.split() == ["web", "●", "running", "4711", "2m05s", "3"]
+    assert line.split() == ["web", "●", "running", "4711", "2m05s", "-", "-", "3"]
+
+
+def test_processor_and_memory_are_asked_for_and_added_up(fake: FakeCore, cli: Cli) -> None:
+    used = ({"cpu": 12.5, "rss": 310 << 20}, {"cpu": 0.3, "rss": 2 << 20}, {"cpu": None, "rss": None})
+    fake.on("status", status(job("web", *(process(f"web:{at}", **its) for at, its in enumerate(used)))))
+    assert cli("status").out.splitlines()[1].split()[5:8] == ["1m40s", "12.8%", "312M"]
+    assert fake.last("status")["args"] == {"usage": True}
 
 
 def test_a_job_of_many_is_folded_into_one_line(fake: FakeCore, cli: Cli) -> None:
