@@ -10,6 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from taskmaster_core.alogs import BOTH, Cursor, Found, LogPages, Place
 from taskmaster_core.errors import TaskmasterError
@@ -47,6 +48,17 @@ def without(text: str) -> str:
     """Return the expression for lines in which there is no match."""
     inner = text if _SPECIAL.search(text) else re.escape(text)
     return f"^(?!.*(?:{inner}))"
+
+
+class Kept(NamedTuple):
+    """Say which lines are shown alone: those that match, or with `inverse` those that do not."""
+
+    text: str
+    inverse: bool = False
+
+    def of(self, logs: LogPages) -> LogPages:
+        """Return pages of these lines only."""
+        return logs.matching(without(self.text) if self.inverse else self.text, ignorecase=ignores_case(self.text))
 
 
 class LogSearch:

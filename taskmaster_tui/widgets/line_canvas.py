@@ -120,7 +120,9 @@ class LineCanvas(Widget):
     @property
     def on_screen(self) -> tuple[int, int]:
         """Return the numbers of the lines on the screen: from, and up to but not with."""
-        return (self._spots[0].line, self._spots[-1].line + 1) if self._spots else (0, 0)
+        if not self._spots:
+            return self.source.first, self.source.first
+        return self._spots[0].line, self._spots[-1].line + 1
 
     def here(self) -> int | None:
         """Return the line that keys act on: the cursor's, the match's, else the last one followed or the top one."""

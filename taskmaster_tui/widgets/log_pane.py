@@ -22,23 +22,25 @@ from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.live import live_of
 from taskmaster_tui.log_buffer import LogBuffer
-from taskmaster_tui.log_filter import FilteredLogs
+from taskmaster_tui.log_search import Kept
 from taskmaster_tui.widgets import log_words
 from taskmaster_tui.widgets.line_pager import LinePager
 from taskmaster_tui.widgets.log_input import LogInput
 
 STREAMS: tuple[tuple[str, ...], ...] = (BOTH, ("out",), ("err",))
 
+_CSS = """
+LogPane { layout: vertical; height: 1fr; background: $surface; }
+LogPane > .log-line { height: 1; padding: 0 1; color: $role-dim; text-wrap: nowrap; text-overflow: ellipsis; }
+LogPane > #log-found { display: none; color: $role-accent; }
+LogPane > #log-found.-open { display: block; }
+"""
+
 
 class LogPane(Widget):
     """Show the output of processes. `logs` returns the reader to use now, `now` the wall clock."""
 
-    DEFAULT_CSS = """
-    LogPane { layout: vertical; height: 1fr; background: $surface; }
-    LogPane > .log-line { height: 1; padding: 0 1; color: $role-dim; text-wrap: nowrap; text-overflow: ellipsis; }
-    LogPane > #log-found { display: none; color: $role-accent; }
-    LogPane > #log-found.-open { display: block; }
-    """
+    DEFAULT_CSS = _CSS
 
     class Changed(Message):
         """What keys do now may have changed: following, searching, filtering, selecting."""
@@ -55,8 +57,8 @@ class LogPane(Widget):
         self._logs = logs
         self._now = now
         self.pager = LinePager(id="log-pager", now=now, times=times)
-        self.buffer = LogBuffer(logs, self._tell, lambda: self.pager.following)
-        self.filter: FilteredLogs | None = None
+        self.buffer = LogBuffer(self._reader, self._tell, lambda: self.pager.following)
+        self.filter: Kept | None = None
         self.select: tuple[str, ...] = ()
         self.streams: Sequence[str] = BOTH
         self.title_words = ""
@@ -121,9 +123,8 @@ class LogPane(Widget):
     def _reopen(self, *, load: bool = True) -> None:
         """Begin a new window over the same output."""
         self.buffer.close()
-        kept = self.filter
-        self.buffer = LogBuffer(self.reader(kept), self._tell, lambda: self.pager.following)
-        marks = [] if kept is not None else self._marks
+        self.buffer = LogBuffer(self._reader, self._tell, lambda: self.pager.following)
+        marks = [] if self.filter is not None else self._marks
         self.pager.set_source(self.buffer)
         if load:
             self.buffer.show(self.select, self.streams, marks)
@@ -208,12 +209,12 @@ class LogPane(Widget):
     def toggle_wrap(self) -> None:
         """Break long lines, or cut them."""
         self.pager.toggle_wrap()
-        self._tell()
+        self._paint()
 
     def cycle_time(self) -> None:
         """Show the next kind of time."""
         self.pager.cycle_time()
-        self._tell()
+        self._paint()
 
     def cycle_streams(self) -> None:
         """Show both streams, stdout alone, stderr alone."""
@@ -234,9 +235,8 @@ class LogPane(Widget):
             return None
         return self.buffer.line(number)
 
-    def reader(self, kept: FilteredLogs | None) -> Callable[[], LogPages]:
-        """Return what the buffer reads from."""
-        return self._logs if kept is None else lambda: kept
+    def _reader(self) -> LogPages:
+        return self._logs() if self.filter is None else self.filter.of(self._logs())
 
     # Painting
 

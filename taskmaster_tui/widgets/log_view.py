@@ -16,8 +16,7 @@ from textual.widgets import Static
 from taskmaster_core.alogs import LogPages, Place
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.line_source import Row
-from taskmaster_tui.log_filter import FilteredLogs
-from taskmaster_tui.log_search import LogSearch, marker
+from taskmaster_tui.log_search import Kept, LogSearch, marker
 from taskmaster_tui.model.fmt import clock
 from taskmaster_tui.widgets.line_pager import TROUBLE
 from taskmaster_tui.widgets.log_input import LogInput
@@ -148,7 +147,7 @@ class LogView(LogPane):
 
     def keep_only(self, text: str | None, inverse: bool = False) -> None:
         """Show only the lines that match (`inverse`: that do not); None: all lines again."""
-        self.filter = FilteredLogs(self._logs, text, inverse=inverse) if text else None
+        self.filter = Kept(text, inverse) if text else None
         self.pager.match = marker(text) if text and not inverse else marker(self.search_state.text)
         self._again()
 

@@ -20,6 +20,8 @@ def empty(buffer: LogBuffer, kept: str | None, words: str) -> str:
         return buffer.trouble
     if not buffer.loaded:
         return "loading…"
+    if kept is not None and not buffer.window.at_start:
+        return f'searching for "{kept}"…'
     if kept is not None:
         return f'nothing matches "{kept}" · esc shows all lines'
     return buffer.problems[0] if buffer.problems else words

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 from collections.abc import Iterable, Sequence
 
-from taskmaster_core.alogs import BOTH, Cursor, Found, Line, Lines, Place
+from taskmaster_core.alogs import BOTH, Cursor, Found, Line, Lines, LogPages, Place
 
 START = 1_764_000_000.0
 
@@ -23,6 +24,7 @@ class FakeLogs:
         self.slice = 5_000
         self.delay = 0.0
         self.oldest = 0
+        self.only: re.Pattern[bytes] | None = None
 
     def __len__(self) -> int:
         return self.count_made + len(self.lines)
@@ -33,14 +35,16 @@ class FakeLogs:
         return self.lines[i - self.count_made]
 
     def add(self, *lines: Line) -> None:
-        self.lines += lines
+        self.lines.extend(lines)
 
     def _page(self, what: str, low: int, high: int, streams: Sequence[str], *, more: bool) -> Lines:
         self.asked.append(what)
         if self.error is not None:
             raise self.error
         low, high = max(self.oldest, low), min(len(self), high)
-        chosen = [one for i in range(low, high) if (one := self.line(i)).stream in streams]
+        only = self.only
+        chosen = [one for i in range(low, high) if (one := self.line(i)).stream in streams
+                  and (only is None or only.search(one.data.rstrip(b"\n")))]  # fmt: skip
         return Lines(chosen, {"at": low}, {"at": max(low, high)}, more, held=False, before=low * 20,
                      total=len(self) * 20, problems=[], start=low <= self.oldest)  # fmt: skip
 
@@ -78,6 +82,12 @@ class FakeLogs:
         scanned = (cursor or {}).get("scanned", 0) + abs(at - to)
         return Found(places[::-1] if back else places, {"at": to, "scanned": scanned},
                      to > self.oldest if back else to < len(self), scanned, len(self))  # fmt: skip
+
+    def matching(self, pattern: str, *, ignorecase: bool = False) -> LogPages:
+        found = copy.copy(self)
+        found.lines = self.lines
+        found.only = re.compile(pattern.encode(), re.IGNORECASE if ignorecase else 0)
+        return found
 
     async def count(self, select: Iterable[str], cursor: Cursor | None = None, streams: Sequence[str] = BOTH) -> Found:
         return Found([], {}, more=False, scanned=0, total=0, lines=len(self))
