@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-all lint types contracts pure suite format docs bench clean
+.PHONY: help run test check test-all lint types contracts pure suite format docs screenshots bench bench-tui clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,7 +46,7 @@ lint: $(DEV)
 	$(BIN)/ruff check .
 
 types: $(DEV)
-	$(BIN)/mypy taskmaster_core taskmaster_tui tests docs/generate.py
+	$(BIN)/mypy taskmaster_core taskmaster_tui tests docs
 	cd taskmaster_core/shim && MYPYPATH=. $(abspath $(BIN))/mypy --strict --explicit-package-bases --config-file= \
 		--cache-dir=$(CURDIR)/.mypy_cache/shim *.py
 
@@ -71,8 +71,14 @@ format: $(DEV) ## sort imports and mend what can be mended
 docs: $(DEV) ## write again what is generated: docs/states.md, the config reference, the JSON Schema
 	$(BIN)/python docs/generate.py
 
+screenshots: $(DEV) ## take the pictures of the README again: the real app on the demo, as SVG and (with rsvg-convert) PNG
+	$(BIN)/python docs/screenshots.py
+
 bench: $(DEV) ## measure, and print ratios to peers (they go into their own venv)
 	$(BIN)/python benchmarks/run.py
+
+bench-tui: $(DEV) ## measure the terminal UI in a real pty, over slow links too
+	$(BIN)/python benchmarks/tui.py
 
 clean: ## remove what the targets above made; a running demo is not touched
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
