@@ -200,6 +200,24 @@ async def test_who_may_not_speak_to_the_core_is_told_so(core: FakeCore, monkeypa
         assert "sudo -u" in seen.link.health.detail
 
 
+async def test_an_idle_link_wakes_for_beats_and_for_nothing_else(core: FakeCore) -> None:
+    async with linked(core) as seen:
+        await seen.until(lambda: {"events", "ping"} <= set(core.ops()))
+        await seen.live()
+        await subscribed(core)
+        await asyncio.sleep(0.4)  # past what follows a connection
+        for task in list(seen.link._tasks):
+            task.cancel()  # it asks once where the output lies, two seconds after the start
+        loop: Any = asyncio.get_running_loop()
+        plain, turns = loop._run_once, []
+        loop._run_once = lambda: turns.append(1) or plain()
+        for _ in range(3):
+            beat(core, 7)
+            await asyncio.sleep(0.8)
+        loop._run_once = plain
+    assert len(turns) <= 3 * 4  # the end of each sleep, the descriptor, and what it brings
+
+
 # Asking --------------------------------------------------------------------------------------------------------------
 
 
