@@ -82,7 +82,7 @@ class _Follower:
         self._out.stdout.flush()
 
     def _ask(self) -> Document:
-        answer: Document = self._call.ask("status")
+        answer: Document = self._call.ask("status", usage=True)
         self._seen = (answer["core"]["boot"], answer["core"]["seq"])
         return answer
 
