@@ -53,7 +53,7 @@ class Reloader:
         self.problems: list[object] = []
         """What is wrong with the files as they are now; empty when the config in force is what they say."""
         self.pending = 0
-        """How much a valid save would change that was held back."""
+        """How much the files would change, if all of them were taken: a save was held back, or jobs were left out."""
         self.texts: dict[str, bytes] = {}
         """The files' bytes as last applied."""
         self.seen: dict[str, bytes] = {}
@@ -178,6 +178,7 @@ class Reloader:
         supervisor = self._runtime.supervisor
         plan = make_plan(supervisor.config, new)
         excepted = self._excepted(plan, wish.excepted)
+        changed = frozenset(change.job for change in plan.changes if change.sign != "=")
         chosen = leave_out(plan, lambda change: change.job in excepted)
         threatened = self._threatened(chosen)
         if wish.only_plan:
@@ -190,10 +191,10 @@ class Reloader:
         shown.warnings = list(loaded.problems)
         known = plan.empty or loaded.texts == self.texts
         if chosen.empty and known:  # not known: a later core must know what was left out, so that is a generation
-            self._accepted(loaded, excepted)
+            self._accepted(loaded, excepted & changed)
             self._end(wish, shown, None)
             return
-        self._keep(wish, loaded, new, chosen, shown, excepted)
+        self._keep(wish, loaded, new, chosen, shown, excepted & changed)
 
     @staticmethod
     def _excepted(plan: Plan, selectors: Sequence[str]) -> frozenset[str]:
@@ -238,7 +239,7 @@ class Reloader:
 
     def _accepted(self, loaded: Loaded, excepted: frozenset[str]) -> None:
         self.texts = dict(loaded.texts)
-        self.pending = 0
+        self.pending = len(excepted)
         self.problems = list(loaded.problems)
         if excepted:
             names = ", ".join(sorted(excepted))

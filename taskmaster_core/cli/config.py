@@ -1,6 +1,7 @@
 """Look at config files: which one is used and why, what is in force, what is wrong; print the JSON Schema.
 
-It decides only how that is printed; the files are read and judged by `taskmaster_core.config`. Needs no core.
+It decides only how that is printed; the files are read and judged by `taskmaster_core.config`, and changed by `edit`.
+Needs no core.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Any
 import msgspec
 
 from taskmaster_core import config as files
+from taskmaster_core.cli import edit
 from taskmaster_core.cli.call import Call
 from taskmaster_core.config import Loaded
 from taskmaster_core.config.discover import discover
 from taskmaster_core.config.edit import write_atomically
 from taskmaster_core.config.fixes import fix
-from taskmaster_core.errors import ConfigInvalid, ExitStatus, NoCore
+from taskmaster_core.errors import ConfigInvalid, ExitStatus, NoCore, UsageError
 from taskmaster_core.logs.sanitize import clean
 
 
@@ -64,8 +66,12 @@ def _fix(call: Call, loaded: Loaded) -> Loaded:
 
 
 def config(call: Call) -> int:
-    """Print the path, the config in force, or the schema."""
+    """Print the path, the config in force, or the schema; or set a key of `[taskmaster]`."""
     what = call.options.what
+    if what == "set":
+        return edit.set_settings(call)
+    if call.options.pairs:
+        raise UsageError(f"config {what} takes nothing more", "write: taskmaster config set KEY=VALUE")
     if what == "path":
         return _path(call)
     if what == "schema":

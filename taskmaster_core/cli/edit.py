@@ -1,4 +1,4 @@
-"""Change the config file: add a job, or open it in the person's editor at a job.
+"""Change the config file: add a job, set a setting, or open it in the person's editor at a job.
 
 It decides that nothing is written which is not valid, and that a running core then reloads; how a job is put into a
 file without touching its comments is `taskmaster_core.config`'s work.
@@ -11,16 +11,20 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from json import dumps
 from typing import Any
 
+import msgspec
 import tomli
 
 from taskmaster_core import config as files
-from taskmaster_core.cli import reload
+from taskmaster_core.cli import reload, suggest
 from taskmaster_core.cli.call import Call
 from taskmaster_core.config.discover import discover
-from taskmaster_core.config.edit import add_job, locate, write_atomically
-from taskmaster_core.errors import ConfigInvalid, ExitStatus, NoCore, NotAsAsked, UsageError
+from taskmaster_core.config.edit import job_table, locate, with_table, write_atomically
+from taskmaster_core.config.edit import set_settings as edit_settings
+from taskmaster_core.config.model import SettingsKeys
+from taskmaster_core.errors import ConfigInvalid, ExitStatus, NoCore, NotAsAsked, Refused, UsageError
 
 LINE_EDITORS = frozenset(
     {"vi", "vim", "nvim", "view", "nano", "emacs", "emacsclient", "micro", "joe", "jed", "kak", "mg"}
@@ -67,17 +71,71 @@ def _read(path: str) -> str:
 
 
 def add(call: Call) -> int:
-    """Add a job to the config file."""
-    path = _file(call, make=True)
+    """Add a job to the config file, or say what that would write."""
+    path, dry = _file(call, make=True), call.options.dry_run
     keys = _keys(call)
-    old = _read(path)
-    text = add_job(old, call.options.name, list(call.options.rest), **keys)
-    _refuse_invalid(call, path, old, text)
-    if os.path.exists(path):
-        call.confirm(f"add {call.options.name} to {path}?")
+    old, name = _read(path), call.options.name
+    if not dry and locate(old, name) is not None:
+        raise Refused(f"there is a job `{name}` already", "choose another name, or edit the file")
+    table = job_table(old, name, list(call.options.rest), **keys)
+    text = with_table(old, table)
+    problems = _judge(call, path, old, text, table)
+    if dry:
+        if call.options.json:
+            _data(call, path, table, problems)
+        else:
+            call.out.say(table.rstrip())
+        return ExitStatus.DONE
+    return _take(call, path, old, text, f"add {name} to", table, problems)
+
+
+def _take(
+    call: Call, path: str, old: str, text: str, doing: str, shown: str, problems: list[files.Problem],
+    **args: Any,
+) -> int:  # fmt: skip
+    """Write a text that is valid, and have a running core take it."""
+    if old:
+        call.confirm(f"{doing} {path}?")
     write_atomically(path, text)
-    call.out.hint(f"added {call.options.name} to {path}")
-    return _apply(call)
+    call.out.hint(f"{doing} {path}: done")
+    plan = _reloaded(call, args)
+    if call.options.json:
+        _data(call, path, shown, problems, plan)
+    elif plan is not None:
+        reload.print_plan(call.out, plan, applied=True)
+    return ExitStatus.DONE
+
+
+def _data(call: Call, path: str, text: str, problems: list[files.Problem], plan: Any = None) -> None:
+    call.out.data({"file": path, "text": text, "problems": msgspec.to_builtins(problems), "plan": plan})
+
+
+def set_settings(call: Call) -> int:
+    """Set keys of `[taskmaster]`; the core takes them and leaves the jobs as they are."""
+    values = _settings(call)
+    path = _file(call, make=True)
+    old = _read(path)
+    text = edit_settings(old, values)
+    said = " ".join(call.options.pairs)
+    problems = _judge(call, path, old, text, said)
+    if text == old:
+        call.out.hint(f"{path} says so already")
+        return ExitStatus.DONE
+    args = {"except": ["all"]}  # what else stands in the file is not what was asked for
+    return _take(call, path, old, text, f"set {said} in", said, problems, **args)
+
+
+def _settings(call: Call) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for text in call.options.pairs:
+        values = _merged(values, _key(text))
+    known = list(SettingsKeys.model_fields)
+    for name in values:
+        if name not in known:
+            raise UsageError(f"`{name}` is no key of [taskmaster]", suggest.near(name, known) or ", ".join(known))
+    if not values:
+        raise UsageError("set what?", "write: taskmaster config set autoreload=ask")
+    return values
 
 
 def _keys(call: Call) -> dict[str, Any]:
@@ -85,8 +143,20 @@ def _keys(call: Call) -> dict[str, Any]:
     if call.options.numprocess is not None:
         keys["numprocess"] = call.options.numprocess
     for text in call.options.set or []:
-        keys |= _key(text)
+        keys = _merged(keys, _key(text))
+    if taken := {"cmd", "name"} & set(keys):
+        raise UsageError(f"`{taken.pop()}` is not for --set", "write: taskmaster add NAME -- CMD")
     return keys
+
+
+def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return both; tables of the same name become one."""
+    tables = {name: _merged(one[name], more) for name, more in other.items() if _are_tables(one.get(name), more)}
+    return one | other | tables
+
+
+def _are_tables(one: Any, other: Any) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict)
 
 
 def _key(text: str) -> dict[str, Any]:
@@ -94,19 +164,29 @@ def _key(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"not a key and a value: {text!r}", "write: --set restart=always")
-    try:
-        return tomli.loads(f"{name} = {value}")
-    except tomli.TOMLDecodeError:
-        return {name.strip(): value.strip()}
+    if name.strip() == "umask":  # as TOML it would be a number, of which nobody sees any more that it was octal
+        return {"umask": value.strip().strip("\"'")}
+    for written in (value, dumps(value.strip(), ensure_ascii=False)):
+        try:
+            return tomli.loads(f"{name} = {written}")
+        except tomli.TOMLDecodeError:
+            continue
+    raise UsageError(f"not a key and a value: {text!r}", "write: --set restart=always")
 
 
-def _refuse_invalid(call: Call, path: str, old: str, text: str) -> None:
-    """Print what would be newly wrong with a file of this text; raise ConfigInvalid if anything forbids it."""
+def _judge(call: Call, path: str, old: str, text: str, shown: str) -> list[files.Problem]:
+    """Return what would be newly wrong with a file of this text; tell it and raise ConfigInvalid if it forbids it."""
     known = {(each.code, each.message) for each in _problems(path, old)} if old else set()
-    problems = _problems(path, text)
-    _tell(call, [each for each in problems if each.severity == "error" or (each.code, each.message) not in known])
-    if any(each.severity == "error" for each in problems):
+    found = _problems(path, text)
+    problems = [each for each in found if each.severity == "error" or (each.code, each.message) not in known]
+    wrong = any(each.severity == "error" for each in problems)
+    if not call.options.json:
+        _tell(call, problems)
+    elif wrong:
+        _data(call, path, shown, problems)
+    if wrong:
         raise ConfigInvalid(f"{path} would not be valid; nothing was written")
+    return problems
 
 
 def _tell(call: Call, problems: list[files.Problem]) -> None:
@@ -120,17 +200,21 @@ def _problems(path: str, text: str) -> list[files.Problem]:
 
 
 def _apply(call: Call) -> int:
-    """Have a running core take the files; one that does so by itself is not hurt by being asked."""
-    try:
-        plan = reload.ask_reload(call, {"plan": False})
-    except NoCore:
-        call.out.hint("no core runs: taskmaster up")
-        return ExitStatus.DONE
-    if call.options.json:
+    plan = _reloaded(call, {})
+    if plan is not None and call.options.json:
         call.out.data(plan)
-    else:
+    elif plan is not None:
         reload.print_plan(call.out, plan, applied=True)
     return ExitStatus.DONE
+
+
+def _reloaded(call: Call, args: dict[str, Any]) -> dict[str, Any] | None:
+    """Have a running core take the files; one that does so by itself is not hurt by being asked."""
+    try:
+        return reload.ask_reload(call, {"plan": False, **args})
+    except NoCore:
+        call.out.hint("no core runs: taskmaster up")
+        return None
 
 
 # Edit ----------------------------------------------------------------------------------------------------------------

@@ -285,15 +285,20 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "config",
         "config",
-        "which file is used and why; what is in force; the JSON Schema",
+        "which file is used and why; what is in force; the JSON Schema; set a key of [taskmaster]",
         "config:config",
         (
             Arg(
                 ("what",),
-                "path: which file; show: what the core has in force (or the file, without a core); schema: JSON Schema",
-                {"choices": ("path", "show", "schema"), "metavar": "path|show|schema"},
+                "path: which file; show: what the core has in force (or the file, without a core); "
+                "schema: JSON Schema; set: change keys of [taskmaster] in the file",
+                {"choices": ("path", "show", "schema", "set"), "metavar": "path|show|schema|set"},
             ),
+            Arg(("pairs",), "with set: which key, what value", {"nargs": "*", "metavar": "KEY=VALUE"}),
         ),
+        "`set` keeps comments and layout, checks the file before it is written, and has a running core take the "
+        "settings; jobs stay as they are.",
+        ("taskmaster config path", "taskmaster config set autoreload=ask"),
     ),
     Command(
         "add",
@@ -308,9 +313,13 @@ COMMANDS: tuple[Command, ...] = (
                 "another key, as in the file: --set 'restart=\"always\"'",
                 {"action": "append", "metavar": "KEY=VALUE"},
             ),
+            Arg(("--dry-run",), "check it and print the table that would be written", {"action": "store_true"}),
         ),
         "Comments and layout of the file are kept. It is checked before it is written, then reloaded if a core runs.",
-        ("taskmaster add web -- python3 -m http.server 8000",),
+        (
+            "taskmaster add web -- python3 -m http.server 8000",
+            "taskmaster add tick --set shell=true --set env.N=three --dry-run -- 'echo $N'",
+        ),
         rest="CMD",
     ),
     Command(

@@ -1,7 +1,7 @@
-"""Changes to a config file made by commands: a job is added, a file is replaced.
+"""Changes to a config file made by commands: a job is added, a setting is set, a file is replaced.
 
-Decides how a new job is written and refuses what would not load. Leaves every byte of the file's own in its place.
-The CLI's `add` and `edit` and the editor of the TUI call it.
+Decides how a new job or value is written and refuses what would not load. Leaves every byte of the file's own in its
+place. The CLI's `add` and `edit` and the editor of the TUI call it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskmaster_core.config.files import parse
@@ -19,6 +19,7 @@ from taskmaster_core.config.source import Source
 from taskmaster_core.errors import ConfigInvalid, Refused
 
 _NAMED = re.compile(r"^[ \t]*\[(task|job)\.", re.MULTILINE)
+_HEADER = re.compile(rb"""^[ \t]*\[[ \t]*(?:taskmaster|"taskmaster"|'taskmaster')[ \t]*\][^\n]*""", re.MULTILINE)
 _LISTED = re.compile(r"^[ \t]*\[\[(task|job)\]\]", re.MULTILINE)
 
 
@@ -29,9 +30,7 @@ def add_job(text: str, name: str, argv: Sequence[str], **keys: Any) -> str:
     """
     if locate(text, name) is not None:
         raise Refused(f"there is a job `{name}` already", "choose another name, or edit the file")
-    block = _block(text, name, argv, keys)
-    joined = text if not text or text.endswith("\n") else f"{text}\n"
-    result = f"{joined}\n{block}" if joined else block
+    result = with_table(text, job_table(text, name, argv, **keys))
     before = {problem.message for problem in parse(text.encode(), "").problems}
     wrong = [each for each in parse(result.encode(), "taskmaster.toml").problems if each.severity == ERROR]
     if any(each.message not in before for each in wrong):
@@ -39,7 +38,14 @@ def add_job(text: str, name: str, argv: Sequence[str], **keys: Any) -> str:
     return result
 
 
-def _block(text: str, name: str, argv: Sequence[str], keys: dict[str, Any]) -> str:
+def with_table(text: str, table: str) -> str:
+    """Return the text with a table at its end."""
+    joined = text if not text or text.endswith("\n") else f"{text}\n"
+    return f"{joined}\n{table}" if joined else table
+
+
+def job_table(text: str, name: str, argv: Sequence[str], **keys: Any) -> str:
+    """Return the table that adds a job, in the spelling the text uses; with a `shell` the words are one line of it."""
     import tomlkit  # noqa: PLC0415  30 ms, and only this command needs it
 
     table = tomlkit.table()
@@ -48,7 +54,8 @@ def _block(text: str, name: str, argv: Sequence[str], keys: dict[str, Any]) -> s
     if header == "[[task]]":
         table["name"] = name
         header = f"[[{listed[1]}]]" if listed else header
-    for key, value in {"cmd": _command(argv), **keys}.items():
+    command = " ".join(argv) if keys.get("shell") else _command(argv)
+    for key, value in {"cmd": command, **keys}.items():
         table[key] = value if not isinstance(value, dict) else _inline(value)
     return f"{header}\n{table.as_string()}"
 
@@ -66,6 +73,42 @@ def _command(argv: Sequence[str]) -> str | list[str]:
     plain = all(word and re.fullmatch(r"[\w./:=@%+,{}-]+", word, re.ASCII) for word in argv)
     assignment = "=" in argv[0] if argv else False
     return " ".join(argv) if plain and not assignment else list(argv)
+
+
+def set_settings(text: str, values: Mapping[str, Any]) -> str:
+    """Return the text with these keys in its `[taskmaster]` table; every other byte stays as it is.
+
+    Raise ConfigInvalid for a text that is no TOML.
+    """
+    for key, value in values.items():
+        windows = "\r\n" in text
+        changed = _set(Source("", text.encode()), key, _toml(value))
+        text = changed.replace("\n", "\r\n") if windows else changed
+    return text
+
+
+def _toml(value: Any) -> str:
+    import tomlkit  # noqa: PLC0415  as above
+
+    return str(tomlkit.item(value).as_string())
+
+
+def _set(source: Source, key: str, value: str) -> str:
+    if source.data is None:
+        raise ConfigInvalid("the file is no TOML; nothing was written", "taskmaster check says where")
+    raw, places = source.text.encode(), source.places
+    span, table = places.values.get(("taskmaster", key)), places.values.get(("taskmaster",))
+    header = _HEADER.search(raw)
+    if span is not None:
+        start, end, new = span.start, span.end, value
+    elif table is not None:  # taskmaster = { … }
+        comma = ", " if source.at(("taskmaster",)) else " "
+        start, end, new = table.start + 1, table.start + 1, f" {key} = {value}{comma}".rstrip(" ")
+    elif header is not None:
+        start, end, new = header.end(), header.end(), f"\n{key} = {value}"
+    else:
+        return with_table(source.text, f"[taskmaster]\n{key} = {value}\n")
+    return (raw[:start] + new.encode() + raw[end:]).decode()
 
 
 def locate(text: str, job: str) -> int | None:

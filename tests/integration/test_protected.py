@@ -78,3 +78,19 @@ def test_without_a_terminal_the_command_line_wants_a_yes(it: Daemon) -> None:
 def test_down_wants_a_yes_too(it: Daemon) -> None:
     assert it.cli("down").returncode == 7
     assert it.cli("down", "-y").returncode == 0
+
+
+def test_config_set_takes_the_setting_and_leaves_the_jobs_as_they_are(it: Daemon) -> None:
+    said = it.cli("config", "set", "autoreload=ask")
+    assert said.returncode == 0, said.stderr
+    assert it.status()["core"]["autoreload"] == "ask"
+    before = it.pids("web")
+    it.write_config(it.config_path.read_text().replace('name = "web"', 'name = "web"\ndescription = "the web"'))
+    it.wait_event("reload_refused")
+    assert it.status()["core"]["pending"] == 1
+    assert it.cli("config", "set", "debounce=0.2").returncode == 0
+    core = it.status()["core"]
+    assert (core["pending"], it.pids("web")) == (1, before)
+    assert it.cli("reload").returncode == 0
+    assert it.status()["core"]["pending"] == 0
+    assert it.pids("web") == before

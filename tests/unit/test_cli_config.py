@@ -10,6 +10,7 @@ import pytest
 
 from taskmaster_core.cli import doctor
 from taskmaster_core.client import probe
+from taskmaster_core.config import load
 from taskmaster_core.errors import ConfigInvalid
 from tests.fakecore import FakeCore, status
 from tests.unit.conftest import Cli
@@ -152,6 +153,114 @@ def test_add_of_what_would_not_load_writes_nothing(
 ) -> None:
     assert cli("add", *words).status == code
     assert file.read_text() == PLAIN
+
+
+FORM = {
+    "description": '"says \\"hello\\", often"', "tags": '["a", "b"]', "autostart": "false", "numprocess": "3",
+    "restart": "always", "exitcodes": "[0, 2]", "successdelay": "1.5", "retry": "forever", "stopdelay": "5s",
+    "backoff": '{first = "1s", max = "9s"}', "stopsignal": "INT", "killgroup": "false", "stdout": "null",
+    "stderr": "/tmp/x.err", "env.A": '"1"', "env.B": "two words", "cleanenv": "true", "workingdir": "/tmp",
+    "umask": "0o027", "log.maxsize": "5MB", "limits.nofile": "100", "exitwith": "true", "protected": "true",
+}  # fmt: skip
+
+
+def test_add_takes_everything_that_a_form_may_set(alone: FakeCore, cli: Cli, file: Path) -> None:
+    words = [word for name, value in FORM.items() for word in ("--set", f"{name}={value}")]
+    assert cli("add", "api", *words, "--", "serve", "a b", "c").status == 0
+    loaded = load([str(file)], {}, privileged=False)
+    assert loaded.config is not None
+    made = loaded.config.jobs[1]
+    assert (made.env, made.tags, made.umask, made.argv) == (
+        {"A": "1", "B": "two words"}, ("a", "b"), 0o027, ("serve", "a b", "c"),
+    )  # fmt: skip
+    assert (made.protected, made.numprocess, made.retry, made.description) == (True, 3, None, 'says "hello", often')
+
+
+def test_add_of_a_line_for_the_shell_is_one_string(alone: FakeCore, cli: Cli, file: Path) -> None:
+    assert cli("add", "tick", "--set", "shell=true", "--", "date; sleep 1").status == 0
+    assert 'cmd = "date; sleep 1"' in file.read_text()
+
+
+def test_dry_run_prints_the_table_and_writes_nothing(alone: FakeCore, cli: Cli, file: Path) -> None:
+    said = cli("add", "--dry-run", "api", "-p", "2", "--", "serve")
+    assert (said.status, said.out) == (0, '[[task]]\nname = "api"\ncmd = "serve"\nnumprocess = 2\n')
+    assert file.read_text() == PLAIN
+
+
+def test_dry_run_as_json_tells_file_text_and_problems(alone: FakeCore, cli: Cli, file: Path) -> None:
+    good = json.loads(cli("add", "--dry-run", "--json", "api", "--", "serve").out)
+    assert (good["file"], good["problems"]) == (str(file), [])
+    assert good["text"].startswith("[[task]]\n")
+    for words in (["web", "--", "x"], ["api", "--set", "autostrat=true", "--", "x"], ["a:b", "--", "x"]):
+        bad = cli("add", "--dry-run", "--json", *words)
+        document = json.loads(bad.out)
+        assert bad.status == 6
+        assert {each["severity"] for each in document["problems"]} == {"error"}
+        assert document["problems"][0]["message"]
+    assert file.read_text() == PLAIN
+
+
+def test_add_as_json_tells_what_was_written_and_the_plan(fake: FakeCore, cli: Cli, file: Path) -> None:
+    fake.on("status", status(config=[str(file)])).on("reload", PLAN)
+    document = json.loads(cli("add", "--json", "api", "--", "serve").out)
+    assert document["plan"] == PLAN
+    assert document["text"] in file.read_text()
+
+
+@pytest.mark.parametrize("key", ["cmd=x", 'name="x"'])
+def test_add_takes_the_command_from_its_own_place(alone: FakeCore, cli: Cli, file: Path, key: str) -> None:
+    assert cli("add", "api", "--set", key, "--", "serve").status == 2
+
+
+SETTINGS = {
+    "nothing": ("", '\n[taskmaster]\nautoreload = "ask"\n'),
+    "a table": ("[taskmaster]  # mine\ndebounce = 1\n", '[taskmaster]  # mine\nautoreload = "ask"\ndebounce = 1\n'),
+    "the key": ('[taskmaster]\nautoreload = "off" # why\n', '[taskmaster]\nautoreload = "ask" # why\n'),
+    "dotted": ('taskmaster.autoreload = "off"\n', 'taskmaster.autoreload = "ask"\n'),
+    "an inline table": ("taskmaster = { debounce = 1 }\n", 'taskmaster = { autoreload = "ask", debounce = 1 }\n'),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), SETTINGS.values(), ids=SETTINGS)
+def test_config_set_touches_nothing_else(alone: FakeCore, cli: Cli, file: Path, before: str, after: str) -> None:
+    file.write_text(before + PLAIN)
+    assert cli("config", "set", "autoreload=ask").status == 0
+    assert file.read_text() == (after + PLAIN if before else PLAIN + after)
+
+
+def test_config_set_keeps_windows_lines_and_what_is_no_toml(alone: FakeCore, cli: Cli, file: Path) -> None:
+    file.write_bytes(b'[taskmaster]\r\n[[task]]\r\nname = "a"\r\ncmd = "x"\r\numask = 022\r\n')
+    assert cli("config", "set", "autoreload=ask", "debounce=2s").status == 0
+    lines = file.read_bytes().split(b"\r\n")
+    assert lines[:4] == [b"[taskmaster]", b'debounce = "2s"', b'autoreload = "ask"', b"[[task]]"]
+    assert lines[-2:] == [b"umask = 022", b""]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["autoreload=perhaps"], 6), (["autorelaod=ask"], 2), (["cmd=x"], 2), (["autoreload"], 2), ([], 2)],
+)
+def test_config_set_of_what_is_none_writes_nothing(
+    alone: FakeCore, cli: Cli, file: Path, words: list[str], code: int
+) -> None:
+    assert cli("config", "set", *words).status == code
+    assert file.read_text() == PLAIN
+
+
+def test_config_set_says_so_where_it_is_so(alone: FakeCore, cli: Cli, file: Path) -> None:
+    file.write_text('[taskmaster]\nautoreload = "ask"\n')
+    said = cli("config", "set", "autoreload=ask")
+    assert (said.status, "says so already" in said.err) == (0, True)
+
+
+def test_config_set_has_a_core_take_the_settings_and_no_jobs(fake: FakeCore, cli: Cli, file: Path) -> None:
+    fake.on("status", status(config=[str(file)])).on("reload", PLAN)
+    assert cli("config", "set", "autoreload=ask").status == 0
+    assert fake.last("reload")["args"] == {"plan": False, "except": ["all"]}
+
+
+def test_config_show_takes_no_pairs(alone: FakeCore, cli: Cli, file: Path) -> None:
+    assert cli("config", "path", "autoreload=ask").status == 2
 
 
 def test_add_is_applied_by_a_core_that_runs(fake: FakeCore, cli: Cli, file: Path) -> None:
