@@ -10,7 +10,6 @@ import gc
 import os
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App
@@ -25,6 +24,7 @@ from taskmaster_tui._textual_compat import Governed
 from taskmaster_tui.actions import BY_ID, Context, available
 from taskmaster_tui.bindings import bindings
 from taskmaster_tui.commander import Commander
+from taskmaster_tui.dialogs import Dialogs
 from taskmaster_tui.governor import FPS, Governor
 from taskmaster_tui.link import Change, Link, Phase
 from taskmaster_tui.live import Live
@@ -37,7 +37,7 @@ _KEEP_AFTER = 1.0
 """Seconds from a change of place to its file: a burst of cursor keys is one write."""
 
 
-class TaskmasterApp(Governed, App[int]):
+class TaskmasterApp(Dialogs, Governed, App[int]):
     """Show one core."""
 
     CSS_PATH = "taskmaster.tcss"
@@ -64,8 +64,6 @@ class TaskmasterApp(Governed, App[int]):
         self.frozen: float | None = None
         """When the picture was stopped by hand (wall time), None if it lives."""
         self._interrupted = 0.0
-        self.again: tuple[str, ...] = ()
-        """Words of the command line to begin anew with, empty to end."""
         self._keep_timer: Any = None
 
     # Life -------------------------------------------------------------------------------------------------------------
@@ -316,121 +314,6 @@ class TaskmasterApp(Governed, App[int]):
         """Show the plan of a reload."""
         view = await self.main.go("config")
         view.open("plan")  # type: ignore[attr-defined]  # ConfigView, which is loaded when it is first wanted
-
-    # Dialogs ----------------------------------------------------------------------------------------------------------
-
-    def do_app_palette(self) -> None:
-        """Offer every command."""
-        from taskmaster_tui.screens.palette import Palette  # noqa: PLC0415  # a dialog is loaded when it is wanted
-
-        self.push_screen(Palette(self), self._commanded)
-
-    def do_app_keys(self) -> None:
-        """Show every key."""
-        from taskmaster_tui.screens.keysheet import KeySheet  # noqa: PLC0415  # the same
-
-        self.push_screen(KeySheet(self), self._commanded)
-
-    def do_app_settings(self) -> None:
-        """Show the settings."""
-        from taskmaster_tui.screens.preferences import Settings  # noqa: PLC0415  # the same
-
-        self.push_screen(Settings(self))
-
-    def do_app_connect(self) -> None:
-        """Choose another instance."""
-        from taskmaster_tui.screens.connect import Connect  # noqa: PLC0415  # the same
-
-        self.push_screen(Connect(self), self._connect)
-
-    def _connect(self, where: str | None) -> None:
-        """Begin anew with another core: the process is replaced, so nothing of the first can be left."""
-        if where:
-            self.exit(0)
-            self.again = ("--socket", where) if where.startswith("/") else ("--instance", where)
-
-    def do_app_quit_menu(self) -> None:
-        """Offer the ways to leave."""
-        from taskmaster_tui.screens.leave import Leave  # noqa: PLC0415  # the same
-
-        self.push_screen(Leave(live=self.context.live, write=self.context.write), self._leave)
-
-    def _leave(self, way: str | None) -> None:
-        if way == "leave":
-            self.exit(0)
-        elif way == "stop":
-            names = list(self.world.jobs)
-            self.commander.order("stop", names, [key for name in names for key in self.world.keys_of(name)])
-        elif way == "shutdown":
-            self.commander.order("shutdown", (), [])
-
-    def do_go_jump(self) -> None:
-        """Show a letter on each row and pane."""
-        from taskmaster_tui.screens.jump import Jump  # noqa: PLC0415  # the same
-
-        self.push_screen(Jump(self), self._jump)
-
-    def _jump(self, target: Any) -> None:
-        if target is not None:
-            target.widget.focus()
-            if target.row_id:
-                target.widget.move_to(target.row_id)
-
-    async def do_jobs_demo(self) -> None:
-        """Start the demo in an instance of its own and show it."""
-        demo = Path(__file__).parent.parent / "config" / "demo.toml"
-        if not demo.exists():
-            self.say("the demo is not part of this installation", "warn")
-            return
-        self.say("starting the demo…", "busy")
-        command = outside.cli("demo", None, "-f", str(demo), "up", "--detach")
-        status, _, err = await outside.quietly(command)
-        if status not in (0, 1):
-            self.say(clean(err.strip().splitlines()[0] if err.strip() else f"status {status}"), "error")
-            return
-        self._connect("demo")
-
-    def do_app_report(self) -> None:
-        """Save the picture, and facts for a bug report."""
-        from taskmaster_tui.report import save  # noqa: PLC0415  # needed for a report, not at every start
-
-        try:
-            path = save(self)
-        except OSError as error:
-            self.say(clean(f"{error}"), "error")
-            return
-        self.say(clean(f"saved {path}.svg and {path}.txt"), "good")
-
-    async def _commanded(self, wish: str | None) -> None:
-        """Carry out what was chosen: an action, or a verb with its object."""
-        if not wish:
-            return
-        if wish in BY_ID:
-            await self.perform(wish)
-            return
-        verb, _, what = wish.partition(" ")
-        await self.say_verb(verb, what)
-
-    async def say_verb(self, verb: str, what: str) -> None:
-        """Carry out `verb object`."""
-        if verb == "theme":
-            self.theme = what
-            self.prefer(theme=what)
-        elif verb == "goto":
-            view = await self.main.go("jobs")
-            view.goto(what)  # type: ignore[attr-defined]  # JobsView
-        elif verb == "logs":
-            view = await self.main.go("logs")
-            view.show((what,))  # type: ignore[attr-defined]  # LogsView
-        elif verb == "edit":
-            job = self.world.job(what)
-            self.run_worker(self.edit_config(job.name if job is not None else ""), group="outside")
-        elif verb == "why":
-            from taskmaster_tui.screens.why import Why  # noqa: PLC0415  # a dialog is loaded when it is wanted
-
-            self.push_screen(Why([what]))
-        else:
-            self.commander.order(verb, (what,), self.world.keys_of(what))
 
     def copy(self, text: str) -> None:
         """Put text into the clipboard and say which way it went."""

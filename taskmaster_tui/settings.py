@@ -48,7 +48,7 @@ class Place(msgspec.Struct, omit_defaults=True):
     sort: str = ""
     reverse: bool = False
     marks: list[str] = []
-    split: int = 55
+    split: int = 50
     """Per cent of the width that the list has."""
     tab: str = "logs"
     metrics: str = "cpu"

@@ -21,8 +21,13 @@ from taskmaster_tui.screens.acting import Acting
 from taskmaster_tui.screens.arranging import Arranging
 from taskmaster_tui.screens.detail import Detail
 from taskmaster_tui.screens.view import NOTHING, Selection
+from taskmaster_tui.settings import Place
 from taskmaster_tui.widgets.filter_line import FilterLine
 from taskmaster_tui.widgets.row_tree import RowTree
+
+_WIDEST = 86
+"""Cells that the list takes at most until a person shares the room otherwise: its columns need no more, lines of output
+do."""
 
 _LIST_ROWS = 0.62
 """Of the height, the most that the list takes in a narrow terminal; the log gets the rest (TUI.md §4.1)."""
@@ -183,6 +188,7 @@ class JobsView(Acting, Arranging):
         pane = self.query_one("#jobs-pane")
         narrow = self.app.size.width < 100
         pane.styles.width = "100%" if narrow else f"{self.tm.place.split}%"
+        pane.styles.max_width = _WIDEST if self.tm.place.split == Place().split else None
         if narrow:
             rows = max(min(len(self.rows.ids()) + 3, int(self.app.size.height * _LIST_ROWS)), 5)
             pane.styles.height = rows if self.app.size.height >= 16 else "100%"

@@ -13,7 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
 
-from taskmaster_tui.link import Change, Phase
+from taskmaster_tui.link import Change
 from taskmaster_tui.screens.view import View
 from taskmaster_tui.widgets.bars import Header, KeyBar, StatusLine, Tabs
 from taskmaster_tui.widgets.trouble import Trouble
@@ -153,7 +153,7 @@ class MainScreen(Screen[None]):
             self.query_one(StatusLine).heard(event)
         if change.health:
             self.query_one(Trouble).show(self.tm.link.health)
-            self.set_class(self.tm.link.health.phase is not Phase.LIVE, "-lost")
+            self.set_class(self.query_one(Trouble).display and not self.tm.world.jobs, "-alone")
             self.refresh_bindings()
         if change.world or change.health or change.keys or change.metrics:
             self.query_one(Header).request()

@@ -139,7 +139,8 @@ def env_lines(found: dict[str, Any], row_id: str, app: TaskmasterApp) -> Iterabl
 def config_lines(found: dict[str, Any], row_id: str, app: TaskmasterApp) -> Iterable[Line]:
     """Return the job's declaration as it is in force."""
     job = app.world.job(row_id)
-    spec: dict[str, Any] = next((each for each in found.get("jobs", ()) if job is not None and each["name"] == job.name), {})
+    name_of_job = job.name if job is not None else ""
+    spec: dict[str, Any] = next((each for each in found.get("jobs", ()) if each["name"] == name_of_job), {})
     yield (Piece(f" in force since generation {found.get('generation', '?')}; e edits it", "dim"),)
     for name, value in spec.items():
         if value not in (None, "", [], {}):

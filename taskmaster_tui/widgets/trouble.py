@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from taskmaster_core.logs.sanitize import clean
-from taskmaster_tui import keys
+from taskmaster_tui import keys, outside
 from taskmaster_tui.actions import BY_ID
 from taskmaster_tui.link import Health, Phase
 from taskmaster_tui.model import fmt
@@ -36,15 +36,34 @@ class Trouble(Container):
 
     def on_mount(self) -> None:
         """Begin unseen."""
+        self._asked = self._known = False
+        self._config = ""
         self.display = False
 
     def show(self, health: Health) -> None:
         """Show what the connection is like."""
         app = cast("TaskmasterApp", self.app)
         lines = told(health, keymap=app.keymap, as_of=app.world.as_of, jobs=len(app.world.jobs), now=app.now())
+        if health.phase is Phase.NO_CORE and self._known:
+            said = f"Its config would be {self._config}." if self._config else "There is no config file yet: add a job."
+            lines.insert(1, [Piece(f"  {said}")])
         self.display = bool(lines)
+        self.set_class(health.phase is Phase.NO_CORE, "calm")
         self.border_title = _TITLES.get(health.phase, "Connection")
         self.query_one(Card).set_lines(lines)
+        if health.phase is Phase.NO_CORE and not self._asked:
+            self._asked = True
+            self.run_worker(self._find_config(), group="config-path", exclusive=True)
+
+    async def _find_config(self) -> None:
+        """Ask our own command which config a core would be started with, and say it."""
+        app = cast("TaskmasterApp", self.app)
+        command = outside.cli(app.options.instance, app.options.socket, "config", "path")
+        status, out, _ = await outside.quietly(command)
+        path = out.strip().splitlines()[0] if out.strip() else ""
+        self._config = clean(path) if status == 0 else ""
+        self._known = True
+        self.show(app.link.health)
 
 
 _TITLES = {Phase.NO_CORE: "No core", Phase.DENIED: "Permission denied", Phase.CORE_GONE: "The core is gone"}
@@ -84,13 +103,13 @@ def _reconnecting(health: Health, since: float) -> Sequence[str]:
 def _core_gone(health: Health, since: float) -> Sequence[str]:
     return (
         f"The core is not answering (for {fmt.age(since)}).",
-        f"Your jobs are still running: the shim (pid {health.shim_pid}) is alive, keeps their output and brings the "
-        "core back. Actions wait until then; filter, search and logs still work.",
+        f"Your jobs are still running: the shim (pid {health.shim_pid}) is alive and keeps their output.",
+        "It brings the core back; actions wait until then, filter, search and logs still work.",
     )
 
 
 def _no_core(health: Health, since: float) -> Sequence[str]:
-    return ("No core is running here.", *([health.detail] if health.detail else []), *_where(health))
+    return ("No core is running here, so no jobs are looked after.", *_where(health))
 
 
 def _denied(health: Health, since: float) -> Sequence[str]:
