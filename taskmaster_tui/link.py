@@ -20,10 +20,10 @@ from msgspec import Struct
 
 from taskmaster_core import wire
 from taskmaster_core.aclient import AsyncClient, Diagnosis, State
-from taskmaster_core.alogs import CoreLogs, FileLogs, LogPages
+from taskmaster_core.alogs import CoreLogs, FileLogs, LogSource
 from taskmaster_core.errors import NoCore, TaskmasterError
-from taskmaster_tui import last_state
 from taskmaster_tui.changes import Change, Changes
+from taskmaster_tui.last_state import Kept, path_of
 from taskmaster_tui.model.world import World
 from taskmaster_tui.silence import QUIET, SILENT, Silence
 from taskmaster_tui.sync import Sync
@@ -35,9 +35,6 @@ GRACE = 1.0
 
 QUEUE = 5.0
 """Seconds a request waits for a core that does not answer, before it is refused without having been sent."""
-
-SAVE_EVERY = 30.0
-"""Seconds between two writes of the last state; also when leaving."""
 
 FILES_AFTER = 2.0
 """Seconds after the shape of the world changed until it is asked where the output lies, for a time without a core."""
@@ -71,6 +68,22 @@ class Health(Struct, frozen=True):
     version_differs: bool = False
 
 
+def judge(found: Diagnosis, waited: float, *, ever: bool) -> Phase | None:
+    """Return the phase after a failed attempt, None for the one it is in; `waited`: seconds since it began or was lost.
+
+    `ever`: it was connected before, so the core may just be replaced.
+    """
+    if found.kind == "denied":
+        return Phase.DENIED
+    if found.kind == "ok":
+        return Phase.RECONNECTING if ever else Phase.CONNECTING
+    if found.kind == "no_core" and not ever:
+        return Phase.NO_CORE
+    if waited < GRACE:
+        return None
+    return Phase.NO_CORE if found.kind == "no_core" else Phase.CORE_GONE
+
+
 class Link:
     """Hold the client, the world's feed and the phase."""
 
@@ -101,9 +114,7 @@ class Link:
         self._ended = asyncio.Event()
         self._silence = Silence(clock, self._on_quiet, self._on_silent, self._on_slept)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._cache = last_state.path_of(instance, socket, environ)
-        self._saved = clock()
-        self._files: dict[str, Any] = {}
+        self._kept = Kept(path_of(instance, socket, environ), clock)
         self._files_of: tuple[int, int] | None = None
         self._core_logs = CoreLogs(self.client)
         self._file_logs: FileLogs | None = None
@@ -124,7 +135,7 @@ class Link:
             return
         self._ended.set()
         if self._ever:
-            self._save()
+            self._kept.save(self.world)
         self._changes.close()
         self._sync.close()
         self._silence.stop()
@@ -141,18 +152,10 @@ class Link:
 
         For the first paint, before `run`.
         """
-        found = last_state.load(self._cache)
-        if found is None:
-            return None
-        world.load(found.status, found.at)
-        self._files = found.files
-        if found.status.core.statedir:
+        found = self._kept.load(world)
+        if found is not None and found.status.core.statedir:
             self.client.statedirs.add(found.status.core.statedir)
-        return found.at
-
-    def _save(self) -> None:
-        self._saved = self._clock()
-        last_state.save(self._cache, self.world, self._files)
+        return None if found is None else found.at
 
     # Asking -----------------------------------------------------------------------------------------------------------
 
@@ -187,12 +190,12 @@ class Link:
         return self._sync.recent
 
     @property
-    def logs(self) -> LogPages:
+    def logs(self) -> LogSource:
         """Return the way to the output: through the core, or from the files while it is gone and they are known."""
-        if self._phase in (Phase.LIVE, Phase.STALE) or not self._files:
+        if self._phase in (Phase.LIVE, Phase.STALE) or not self._kept.files:
             return self._core_logs
         if self._file_logs is None:
-            self._file_logs = FileLogs(self._files)
+            self._file_logs = FileLogs(self._kept.files)
         return self._file_logs
 
     # Topics -----------------------------------------------------------------------------------------------------------
@@ -217,8 +220,7 @@ class Link:
     def _on_message(self, topic: str, body: bytes) -> None:
         if topic == "beat":
             self._silence.expect()
-            if self._silence.last - self._saved >= SAVE_EVERY:
-                self._save()
+            self._kept.save_now_and_then(self.world)
         self._silence.heard()
         if topic.startswith("log."):
             if topic in self._topics or "log." in self._topics:  # `log.web:1` brings `log.web:10` too
@@ -275,18 +277,12 @@ class Link:
     def _on_attempt(self) -> None:
         """Find out why the last attempt failed."""
         self._diagnosis = found = self.client.diagnosis()
-        now = self._clock()
-        begun = self._since if self._ever and self._phase is not Phase.STALE else self._begun
-        waited = now - begun
-        if found.kind == "denied":
-            self._become(Phase.DENIED)
-        elif found.kind == "ok":
+        begun = self._since if self._ever else self._begun
+        phase = judge(found, self._clock() - begun, ever=self._ever)
+        if found.kind == "ok":
             self._step = "waiting for the core to say hello"
-            self._become(Phase.RECONNECTING if self._ever else Phase.CONNECTING, begun)
-        elif found.kind == "no_core" and (not self._ever or waited >= GRACE):
-            self._become(Phase.NO_CORE, begun)
-        elif found.kind == "core_gone" and waited >= GRACE:
-            self._become(Phase.CORE_GONE, begun)
+        if phase is not None:
+            self._become(phase, begun)
         else:
             self._changes.health()
 
@@ -314,7 +310,7 @@ class Link:
         await asyncio.sleep(FILES_AFTER)
         with suppress(TaskmasterError):
             shown = await self.client.call("show")
-            self._files = {key: files for each in shown["jobs"] for key, files in each.get("files", {}).items()}
+            self._kept.files = {key: its for each in shown["jobs"] for key, its in each.get("files", {}).items()}
             self._file_logs = None
 
     def _spawn(self, work: Any) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from taskmaster_core.alogs import BOTH, Cursor, Found, LogPages, Place
+from taskmaster_core.alogs import BOTH, Cursor, Found, LogPages, LogSource, Place
 from taskmaster_core.errors import TaskmasterError
 
 HITS_MAX = 50_000
@@ -56,7 +56,7 @@ class Kept(NamedTuple):
     text: str
     inverse: bool = False
 
-    def of(self, logs: LogPages) -> LogPages:
+    def of(self, logs: LogSource) -> LogPages:
         """Return pages of these lines only."""
         return logs.matching(without(self.text) if self.inverse else self.text, ignorecase=ignores_case(self.text))
 

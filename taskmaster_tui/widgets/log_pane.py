@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from taskmaster_core.alogs import BOTH, LogPages, Place
+from taskmaster_core.alogs import BOTH, LogPages, LogSource, Place
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.live import live_of
@@ -47,7 +47,7 @@ class LogPane(Widget):
 
     def __init__(
         self,
-        logs: Callable[[], LogPages],
+        logs: Callable[[], LogSource],
         *,
         id: str | None = None,  # noqa: A002  # Textual's word
         now: Callable[[], float] = time.time,
@@ -141,10 +141,7 @@ class LogPane(Widget):
 
     def follow(self) -> None:
         """Show the newest lines from now on, or stay here if they are shown already."""
-        if self.following:
-            self.pager.pause()
-        else:
-            self.goto_end()
+        self.pager.pause() if self.following else self.goto_end()
 
     def goto_end(self) -> None:
         """Go to the newest line and follow."""

@@ -13,7 +13,7 @@ from textual import on, work
 from textual.content import Content
 from textual.widgets import Static
 
-from taskmaster_core.alogs import LogPages, Place
+from taskmaster_core.alogs import LogSource, Place
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.log_search import Kept, LogSearch, marker
@@ -27,7 +27,7 @@ from taskmaster_tui.widgets.sgr import plain
 class LogView(LogPane):
     """Show output and find things in it. The arguments are those of `LogPane`."""
 
-    def __init__(self, logs: Callable[[], LogPages], **options: Any) -> None:
+    def __init__(self, logs: Callable[[], LogSource], **options: Any) -> None:
         super().__init__(logs, **options)
         self.search_state = LogSearch(logs, self._tell)
         self._own_marks: list[Row] = []

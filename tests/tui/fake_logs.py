@@ -7,7 +7,7 @@ import copy
 import re
 from collections.abc import Iterable, Sequence
 
-from taskmaster_core.alogs import BOTH, Cursor, Found, Line, Lines, LogPages, Place
+from taskmaster_core.alogs import BOTH, Cursor, Found, Line, Lines, Place
 
 START = 1_764_000_000.0
 
@@ -83,7 +83,7 @@ class FakeLogs:
         return Found(places[::-1] if back else places, {"at": to, "scanned": scanned},
                      to > self.oldest if back else to < len(self), scanned, len(self))  # fmt: skip
 
-    def matching(self, pattern: str, *, ignorecase: bool = False) -> LogPages:
+    def matching(self, pattern: str, *, ignorecase: bool = False) -> FakeLogs:
         found = copy.copy(self)
         found.lines = self.lines
         found.only = re.compile(pattern.encode(), re.IGNORECASE if ignorecase else 0)
