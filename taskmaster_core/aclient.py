@@ -75,6 +75,20 @@ class CoreSeen(NamedTuple):
         return self.version != __version__
 
 
+def _seen(result: Any, before: CoreSeen | None) -> CoreSeen:
+    """Return what a result of `ping` (which tells less) or `status` says of the core."""
+    said = msgspec.to_builtins(result.core) if isinstance(result, wire.Status) else result
+    said = said.get("core", said) if isinstance(said, dict) else {}
+    old = before if before is not None and before.boot == said.get("boot") else None
+    return CoreSeen(
+        version=said.get("version", ""),
+        boot=said.get("boot", ""),
+        pid=said.get("pid", 0),
+        shim_pid=said.get("shim_pid", old.shim_pid if old else None),
+        statedir=said.get("statedir", old.statedir if old else ""),
+    )
+
+
 class _Answer(msgspec.Struct):
     v: int
     id: str
@@ -298,20 +312,9 @@ class AsyncClient:
             self._watch_over()
 
     def _learn(self, op: str, result: Any) -> None:
-        if op not in ("ping", "status"):
-            return
-        said = msgspec.to_builtins(result.core) if isinstance(result, wire.Status) else result
-        said = said.get("core", said) if isinstance(said, dict) else {}
-        old = self.core if self.core is not None and self.core.boot == said.get("boot") else None
-        self.core = CoreSeen(
-            version=said.get("version", ""),
-            boot=said.get("boot", ""),
-            pid=said.get("pid", 0),
-            shim_pid=said.get("shim_pid", old.shim_pid if old else None),
-            statedir=said.get("statedir", old.statedir if old else ""),
-        )
-        if self.core.statedir:
-            self.statedirs.add(self.core.statedir)
+        if op in ("ping", "status"):
+            self.core = _seen(result, self.core)
+            self.statedirs |= {self.core.statedir} - {""}
 
     # Following -------------------------------------------------------------------------------------------------------
 

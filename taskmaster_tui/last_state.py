@@ -7,7 +7,7 @@ caller; a file that is missing, torn or of another version means that nothing is
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +18,10 @@ from taskmaster_core import wire
 from taskmaster_tui.model.world import World
 
 VERSION = 1
+
+SAVE_EVERY = 30.0
+"""Seconds between two writes while it runs: so much is lost at most when somebody kills it."""
+
 _SECRETS = ("env", "baseenv", "fileenv")
 
 
@@ -95,3 +99,32 @@ def load(path: str) -> LastState | None:
     except (OSError, ValueError, RecursionError):  # all of msgspec's are ValueErrors
         return None
     return found if found.version == VERSION else None
+
+
+class Kept:
+    """Hold the file of one connection, and what goes into it beside the world."""
+
+    def __init__(self, path: str, clock: Callable[[], float]) -> None:
+        self.files: dict[str, Any] = {}
+        """Where the output of each process lies, as `show` told."""
+        self._path = path
+        self._clock = clock
+        self._saved = clock()
+
+    def load(self, world: World) -> LastState | None:
+        """Fill a world with what was known; return that, None if nothing was."""
+        found = load(self._path)
+        if found is not None:
+            world.load(found.status, found.at)
+            self.files = found.files
+        return found
+
+    def save(self, world: World) -> None:
+        """Write what is known now."""
+        self._saved = self._clock()
+        save(self._path, world, self.files)
+
+    def save_now_and_then(self, world: World) -> None:
+        """Write it if the last time is long enough ago."""
+        if self._clock() - self._saved >= SAVE_EVERY:
+            self.save(world)

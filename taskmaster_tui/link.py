@@ -227,11 +227,8 @@ class Link:
                 self._changes.logs(topic[4:])
             return
         self._sync.heard(topic, body)
-        if self._phase is not Phase.LIVE and self._live_again():
+        if self._phase in (Phase.STALE, Phase.RECONNECTING) and self._sync.loaded:
             self._become(Phase.LIVE)
-
-    def _live_again(self) -> bool:
-        return self._phase in (Phase.STALE, Phase.RECONNECTING) and self._sync.loaded
 
     # Health -----------------------------------------------------------------------------------------------------------
 
@@ -257,8 +254,7 @@ class Link:
         if phase is not self._phase:
             self._phase = phase
             self._since = self._clock() if since is None else since
-        if phase in (Phase.LIVE, Phase.CONNECTING):
-            self._ever = self._ever or phase is Phase.LIVE
+        self._ever = self._ever or phase is Phase.LIVE
         (self._live.set if phase is Phase.LIVE else self._live.clear)()
         self._changes.health()
 

@@ -327,7 +327,7 @@ async def test_without_a_core_output_is_read_from_its_files(core: FakeCore, monk
     core.on("show", {"jobs": [{"job": {}, "files": files}]})
     async with linked(core) as seen:
         await seen.live()
-        await seen.until(lambda: seen.link._files)
+        await seen.until(lambda: seen.link._kept.files)
         through_core = seen.link.logs
         await asyncio.to_thread(core.stop)
         await seen.until(lambda: seen.phase is not Phase.LIVE)
