@@ -19,7 +19,7 @@ from textual.screen import Screen
 
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.logs.sanitize import clean
-from taskmaster_tui import keys, outside, settings, themes
+from taskmaster_tui import keys, settings, themes
 from taskmaster_tui._textual_compat import Governed
 from taskmaster_tui.actions import BY_ID, Context, available
 from taskmaster_tui.bindings import bindings
@@ -28,6 +28,7 @@ from taskmaster_tui.dialogs import Dialogs
 from taskmaster_tui.governor import FPS, Governor
 from taskmaster_tui.link import Change, Link, Phase
 from taskmaster_tui.live import Live
+from taskmaster_tui.managing import Managing
 from taskmaster_tui.model.world import World
 from taskmaster_tui.options import Options
 from taskmaster_tui.screens.main import MainScreen
@@ -37,7 +38,7 @@ _KEEP_AFTER = 1.0
 """Seconds from a change of place to its file: a burst of cursor keys is one write."""
 
 
-class TaskmasterApp(Dialogs, Governed, App[int]):
+class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
     """Show one core."""
 
     CSS_PATH = "taskmaster.tcss"
@@ -83,6 +84,7 @@ class TaskmasterApp(Dialogs, Governed, App[int]):
         chosen = self.options.theme or self.preferences.theme or themes.default(self.environ)
         self.theme = chosen if chosen in self.available_themes else "dark"
         self.set_keymap(self.keymap)
+        self.link.load_cached(self.world)  # something to look at before the core has answered
         self.run_worker(self.link.run(), name="link", group="link")
         self.call_after_refresh(self._settle)
 
@@ -268,52 +270,6 @@ class TaskmasterApp(Dialogs, Governed, App[int]):
             return
         self._interrupted = now
         self.say("q leaves, your jobs keep running (ctrl+c again does too)")
-
-    def do_app_undo(self) -> None:
-        """Take the last action back."""
-        self.run_worker(self.commander.undo(), group="orders")
-
-    def do_core_retry(self) -> None:
-        """Try again now."""
-        self.link.retry_now()
-        self.say("trying again…")
-
-    async def do_core_start(self) -> None:
-        """Start the core with the config that is found, in the background."""
-        self.say("starting the core…", "busy")
-        status, _, err = await outside.quietly(
-            outside.cli(self.options.instance, self.options.socket, "up", "--detach")
-        )
-        if status:
-            self.say(clean(err.strip().splitlines()[0] if err.strip() else f"status {status}"), "error")
-            if status == 6:
-                await self.edit_config("")
-            return
-        self.link.retry_now()
-
-    async def edit_config(self, job: str) -> None:
-        """Open the config in the person's editor, at a job; what is saved and valid is applied as the config says."""
-        words = ("edit", job) if job else ("edit",)
-        try:
-            status = await outside.in_terminal(self, outside.cli(self.options.instance, self.options.socket, *words))
-        except OSError as error:
-            self.say(clean(f"{error}"), "error")
-            return
-        self.screen.refresh(layout=True)
-        said = {0: ("saved", "good"), 6: ("not saved: the file would be invalid", "error")}
-        self.say(*said.get(status, (f"the editor ended with status {status}: nothing was changed", "warn")))
-
-    async def roll_back(self, generation: int | None) -> None:
-        """Write back and apply an earlier generation."""
-        words = ["rollback", *([str(generation)] if generation is not None else []), "-y"]
-        status, out, err = await outside.quietly(outside.cli(self.options.instance, self.options.socket, *words))
-        said = (out if status == 0 else err).strip().splitlines()
-        self.say(clean(said[0] if said else f"status {status}"), "error" if status else "good")
-
-    async def do_config_reload(self) -> None:
-        """Show the plan of a reload."""
-        view = await self.main.go("config")
-        view.open("plan")  # type: ignore[attr-defined]  # ConfigView, which is loaded when it is first wanted
 
     def copy(self, text: str) -> None:
         """Put text into the clipboard and say which way it went."""

@@ -1,15 +1,13 @@
-"""What the app opens and begins: palette, keys, settings, connect, the ways to leave, jump letters, the demo, a report.
+"""What the app opens and begins: palette, keys, settings, connect, the ways to leave, jump letters, a report.
 
 It decides what an answer means. Each dialog is loaded when it is wanted, so that a start does not pay for it.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from taskmaster_core.logs.sanitize import clean
-from taskmaster_tui import outside
 from taskmaster_tui.actions import BY_ID
 
 if TYPE_CHECKING:
@@ -49,9 +47,9 @@ class Dialogs:
         """Choose another instance."""
         from taskmaster_tui.screens.connect import Connect  # noqa: PLC0415  # the same
 
-        self.tm.push_screen(Connect(self.tm), self._connect)
+        self.tm.push_screen(Connect(self.tm), self.connect)
 
-    def _connect(self, where: str | None) -> None:
+    def connect(self, where: str | None) -> None:
         """Begin anew with another core: the process is replaced, so nothing of the first can be left."""
         if where:
             self.tm.exit(0)
@@ -83,20 +81,6 @@ class Dialogs:
             target.widget.focus()
             if target.row_id:
                 target.widget.move_to(target.row_id)
-
-    async def do_jobs_demo(self) -> None:
-        """Start the demo in an instance of its own and show it."""
-        demo = Path(__file__).parent.parent / "config" / "demo.toml"
-        if not demo.exists():
-            self.tm.say("the demo is not part of this installation", "warn")
-            return
-        self.tm.say("starting the demo…", "busy")
-        command = outside.cli("demo", None, "-f", str(demo), "up", "--detach")
-        status, _, err = await outside.quietly(command)
-        if status not in (0, 1):
-            self.tm.say(clean(err.strip().splitlines()[0] if err.strip() else f"status {status}"), "error")
-            return
-        self._connect("demo")
 
     def do_app_report(self) -> None:
         """Save the picture, and facts for a bug report."""

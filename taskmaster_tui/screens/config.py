@@ -6,8 +6,8 @@ Files are written by our own command, so that they are checked and their comment
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 from textual import events, on
@@ -19,14 +19,12 @@ from textual.content import Content
 from taskmaster_core.errors import ConfigInvalid, TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_core.wire import PlanView
-from taskmaster_tui import outside
 from taskmaster_tui.actions import VIEWS
 from taskmaster_tui.bindings import bindings
 from taskmaster_tui.line_source import Fixed, Row
 from taskmaster_tui.link import Change
 from taskmaster_tui.model import config_rows as words
-from taskmaster_tui.model.blast import Question
-from taskmaster_tui.screens.listing import Listing
+from taskmaster_tui.screens.planning import ON_SAVE, Planning
 from taskmaster_tui.screens.view import NOTHING, Selection
 from taskmaster_tui.widgets.bar import GAP, Piece
 from taskmaster_tui.widgets.bars import LiveBar
@@ -35,7 +33,6 @@ from taskmaster_tui.widgets.line_pager import LinePager
 from taskmaster_tui.widgets.row_tree import RowTree
 
 PARTS = ("plan", "problems", "generations", "file")
-_ON_SAVE = ("apply", "ask", "off")
 _COLUMNS = {
     "plan": words.PLAN_COLUMNS, "problems": words.PROBLEM_COLUMNS, "generations": words.GENERATION_COLUMNS,
 }  # fmt: skip
@@ -54,7 +51,7 @@ class Parts(LiveBar):
             found.append(Piece(word, "title" if here else "dim", f"part.{name}", bold=here))
         core = self.tm.world.core
         policy = core.autoreload if core is not None else "?"
-        others = " · ".join(each for each in _ON_SAVE if each != policy)
+        others = " · ".join(each for each in ON_SAVE if each != policy)
         return [*found, GAP, Piece(f"on save: {policy}", "accent", "config.on_save"), Piece(f" (o: {others}) ", "dim")]
 
     async def on_click(self, event: events.Click) -> None:
@@ -67,19 +64,10 @@ class Parts(LiveBar):
             await super().on_click(event)
 
 
-class ConfigView(Listing):
+class ConfigView(Planning):
     """Show the config."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings(*VIEWS["config"]))
-
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's word
-        super().__init__(id=id)
-        self.part = "plan"
-        self.rows = words.Rows()
-        self.plan: PlanView | None = None
-        self._left_out: set[str] = set()
-        self._generations: list[dict[str, Any]] = []
-        self._problems: list[dict[str, Any]] = []
 
     def compose(self) -> ComposeResult:
         """Lay out parts, rows and what is said of the row under the cursor."""
@@ -144,8 +132,8 @@ class ConfigView(Listing):
             self._says(clean(f"{error.message}"), "error")
             return
         self.plan = msgspec.convert(found, PlanView)
-        self._left_out &= {row.job for row in self.plan.rows}
-        self._show_plan()
+        self.left_out &= {row.job for row in self.plan.rows}
+        self.show_plan()
 
     def open_problems(self) -> None:
         """Show the problems that a plan could not be made because of."""
@@ -153,10 +141,11 @@ class ConfigView(Listing):
         self.query_one(Parts).refresh()
         self._show_problems()
 
-    def _show_plan(self) -> None:
+    def show_plan(self) -> None:
+        """Show the plan, and what it comes to."""
         if self.plan is None:
             return
-        left_out = frozenset(self._left_out)
+        left_out = frozenset(self.left_out)
         self.rows.put(words.plan_rows(self.plan, left_out))
         self.rowtree.rows_changed()
         core = self.tm.world.core
@@ -198,7 +187,7 @@ class ConfigView(Listing):
         self._says("Every config that was applied. B writes one back and applies it, d shows what it would change.")
 
     async def _fetch_file(self) -> None:
-        texts = self._texts_on_disk()
+        texts = self.texts_on_disk()
         rows = []
         for path, text in texts.items():
             rows.append(Row(f"── {path}".encode(), kind="mark", role="mark"))
@@ -210,7 +199,8 @@ class ConfigView(Listing):
         self.query_one("#config-pane").border_title = Content("File · as it is on disk")
         self._says("e edits it: what is saved is checked, then applied as `on save` says.")
 
-    def _texts_on_disk(self) -> dict[str, str]:
+    def texts_on_disk(self) -> dict[str, str]:
+        """Read the files that are in force."""
         core = self.tm.world.core
         found = {}
         for path in core.config if core is not None else ():
@@ -265,95 +255,3 @@ class ConfigView(Listing):
             return NOTHING
         here = self.rowtree.cursor_id or ""
         return Selection((here,), tuple(self.tm.world.keys_of(here)), here) if here else NOTHING
-
-    # Actions ----------------------------------------------------------------------------------------------------------
-
-    def do_config_leave_out(self) -> None:
-        """Leave this job as it is, or take it in again."""
-        here = self.rowtree.cursor_id
-        if self.part == "plan" and here is not None and here not in ("=", "[taskmaster]"):
-            self._left_out ^= {here}
-            self._show_plan()
-            self.rowtree.dirty()
-
-    def do_config_apply(self) -> None:
-        """Apply the plan that is shown."""
-        if self.part != "plan" or self.plan is None:
-            self.open("plan")
-        elif not self.plan.changes:
-            self.tm.say("nothing to apply: the file says what is in force")
-        else:
-            self.run_worker(self._apply(), group="orders")
-
-    async def _apply(self, *, confirmed: bool = False) -> None:
-        args = {"except": sorted(self._left_out), **({"confirmed": True} if confirmed else {})}
-        try:
-            found = msgspec.convert(await self.tm.link.call("reload", args=args, timeout=60), PlanView)
-        except TaskmasterError as error:
-            guarded = (getattr(error, "detail", None) or {}) if not confirmed else {}
-            names = guarded.get("protected") if isinstance(guarded, Mapping) else None
-            effects = [f"touches {clean(each)}, which is protected" for each in names or ()]
-            if effects and await self.tm.commander.agrees(Question("Apply the plan", effects)):
-                await self._apply(confirmed=True)
-                return
-            self.tm.complain(error)
-            return
-        total = words.plan_totals(found, frozenset())
-        self.tm.say(f"generation {found.generation} is in force: {total}   u undo", "good")
-        self._left_out.clear()
-        self.open("plan")
-
-    def do_config_edit(self) -> None:
-        """Open the file at this job, or at this problem."""
-        job = self.rowtree.cursor_id or "" if self.part == "plan" else ""
-        self.tm.run_worker(self.tm.edit_config(job if self.tm.world.job(job) is not None else ""), group="outside")
-
-    async def do_config_rollback(self) -> None:
-        """Write back and apply the generation under the cursor."""
-        if self.part != "generations" or self.rowtree.cursor_id is None:
-            self.open("generations")
-            self.tm.say("choose a generation, then B")
-            return
-        number = int(self.rowtree.cursor_id)
-        self.run_worker(self._roll_back(number), group="orders")
-
-    async def _roll_back(self, number: int) -> None:
-        effects = [f"the config files are written back as they were at generation {number}", "and applied"]
-        if await self.tm.commander.agrees(Question(f"Roll back to generation {number}", effects)):
-            await self.tm.roll_back(number)
-            self.open("generations")
-
-    async def do_config_on_save(self) -> None:
-        """Let saving the file do the next thing: apply, ask, off."""
-        core = self.tm.world.core
-        if core is None:
-            return
-        now = core.autoreload if core.autoreload in _ON_SAVE else "apply"
-        wanted = _ON_SAVE[(_ON_SAVE.index(now) + 1) % len(_ON_SAVE)]
-        command = outside.cli(self.tm.options.instance, self.tm.options.socket, "config", "set", f"autoreload={wanted}")
-        status, _, err = await outside.quietly(command)
-        said = err.strip().splitlines()
-        self.tm.say(clean(said[0]) if status and said else f"on save: {wanted}", "error" if status else "good")
-
-    def do_config_diff(self) -> None:
-        """Show all changed lines."""
-        self.run_worker(self._diff(), group="diff", exclusive=True)
-
-    async def _diff(self) -> None:
-        from taskmaster_tui.screens.diff import DiffDialog  # noqa: PLC0415  # a dialog is loaded when it is wanted
-
-        core = self.tm.world.core
-        number = core.generation if core is not None else 0
-        chosen = self.rowtree.cursor_id if self.part == "generations" else None
-        try:
-            before = await self.tm.link.call("generation", args={"number": number}, timeout=10)
-            after = (
-                await self.tm.link.call("generation", args={"number": int(chosen)}, timeout=10) if chosen is not None
-                else {"texts": self._texts_on_disk()}
-            )  # fmt: skip
-        except TaskmasterError as error:
-            self.tm.complain(error)
-            return
-        title = f"Generation {number} → {chosen}" if chosen is not None else f"Generation {number} → the file on disk"
-        self.tm.push_screen(DiffDialog(title, words.diff(before["texts"], after["texts"])))
-

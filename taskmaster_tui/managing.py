@@ -1,0 +1,85 @@
+"""What the app does with the core and its files: start it, plan a reload, edit, roll back, undo.
+
+It decides which of our own commands does it, so that files are checked and their comments stay; and what to say of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from taskmaster_core.logs.sanitize import clean
+from taskmaster_tui import outside
+
+if TYPE_CHECKING:
+    from taskmaster_tui.app import TaskmasterApp
+
+
+class Managing:
+    """Be the part of the app that manages the core."""
+
+    @property
+    def tm(self) -> TaskmasterApp:
+        """Return the app by its own type."""
+        return cast("TaskmasterApp", self)
+
+    def _command(self, *words: str) -> list[str]:
+        return outside.cli(self.tm.options.instance, self.tm.options.socket, *words)
+
+    def do_app_undo(self) -> None:
+        """Take the last action back."""
+        self.tm.run_worker(self.tm.commander.undo(), group="orders")
+
+    def do_core_retry(self) -> None:
+        """Try again now."""
+        self.tm.link.retry_now()
+        self.tm.say("trying again…")
+
+    async def do_core_start(self) -> None:
+        """Start the core with the config that is found, in the background."""
+        self.tm.say("starting the core…", "busy")
+        status, _, err = await outside.quietly(self._command("up", "--detach"))
+        if status:
+            self.tm.say(clean(err.strip().splitlines()[0] if err.strip() else f"status {status}"), "error")
+            if status == 6:
+                await self.edit_config("")
+            return
+        self.tm.link.retry_now()
+
+    async def edit_config(self, job: str) -> None:
+        """Open the config in the person's editor, at a job; what is saved and valid is applied as the config says."""
+        words = ("edit", job) if job else ("edit",)
+        try:
+            status = await outside.in_terminal(self.tm, self._command(*words))
+        except OSError as error:
+            self.tm.say(clean(f"{error}"), "error")
+            return
+        self.tm.screen.refresh(layout=True)
+        said = {0: ("saved", "good"), 6: ("not saved: the file would be invalid", "error")}
+        self.tm.say(*said.get(status, (f"the editor ended with status {status}: nothing was changed", "warn")))
+
+    async def roll_back(self, generation: int | None) -> None:
+        """Write back and apply an earlier generation."""
+        words = ["rollback", *([str(generation)] if generation is not None else []), "-y"]
+        status, out, err = await outside.quietly(self._command(*words))
+        said = (out if status == 0 else err).strip().splitlines()
+        self.tm.say(clean(said[0] if said else f"status {status}"), "error" if status else "good")
+
+    async def do_config_reload(self) -> None:
+        """Show the plan of a reload."""
+        view = await self.tm.main.go("config")
+        view.open("plan")  # type: ignore[attr-defined]  # ConfigView, which is loaded when it is first wanted
+
+    async def do_jobs_demo(self) -> None:
+        """Start the demo in an instance of its own and show it."""
+        demo = Path(__file__).parent.parent / "config" / "demo.toml"
+        if not demo.exists():
+            self.tm.say("the demo is not part of this installation", "warn")
+            return
+        self.tm.say("starting the demo…", "busy")
+        command = outside.cli("demo", None, "-f", str(demo), "up", "--detach")
+        status, _, err = await outside.quietly(command)
+        if status not in (0, 1):
+            self.tm.say(clean(err.strip().splitlines()[0] if err.strip() else f"status {status}"), "error")
+            return
+        self.tm.connect("demo")
