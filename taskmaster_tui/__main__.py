@@ -41,6 +41,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return _lines(options)
     from taskmaster_tui.app import TaskmasterApp  # noqa: PLC0415  # the line mode does not pay for it
 
+    if sys.__stderr__ is None or not sys.__stderr__.isatty():
+        sys.__stderr__ = sys.__stdout__  # Textual paints on stderr; with `2>file` the screen is stdout
     app = TaskmasterApp(options)
     _leave_with_the_terminal(app)
     status = app.run(mouse=options.mouse and app.preferences.mouse)
