@@ -38,7 +38,7 @@ def process(key: str, state: str = "running", **more: Any) -> dict[str, Any]:
     base = {
         "key": key, "index": index, "state": state, "goal": "up", "pid": pid, "run": 1, "since": now - 100,
         "started_at": now - 100 if pid else None, "tries": 0, "next_start_at": None, "exit": None, "reason": "",
-        "generation": 1, "restarts": 0, "lingering": 0, "ready": None, "cpu": None, "rss": None,
+        "generation": 1, "restarts": 0, "lingering": 0, "held": False, "ready": None, "cpu": None, "rss": None,
     }  # fmt: skip
     return base | more
 
@@ -55,7 +55,7 @@ def status(*jobs: dict[str, Any], **core: Any) -> dict[str, Any]:
     base = {
         "version": "0.1.0", "pid": 11, "shim_pid": 2**22 + 5, "boot": "b1", "started_at": time.time(), "generation": 1,
         "config": ["/etc/t.toml"], "config_problems": [], "instance": "default", "statedir": "/s", "seq": 7,
-        "troubles": [], "stopping": False,
+        "troubles": [], "stopping": False, "autoreload": "apply", "pending": 0,
     }  # fmt: skip
     return {"schema": "taskmaster.status/1", "core": base | core, "jobs": list(jobs)}
 
