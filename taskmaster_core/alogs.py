@@ -1,20 +1,16 @@
 """Pages of output for whoever scrolls: lines of many processes merged by time, back, forward, around, and searches.
 
 Decides how often the core is asked until a page is full, and what a line is to a reader; which lines they are is the
-core's answer, or without a core that of its own reading of the files. The TUI calls it, and programs of users.
+core's answer; `filelogs` does without a core. The TUI calls it, and programs of users.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
-from taskmaster_core.logs import find as finder
-from taskmaster_core.logs.lines import CUT, LogLine
-from taskmaster_core.logs.query import Page, Query, Source, around, as_place, back, page
-from taskmaster_core.spec import matches, parse_key
+from taskmaster_core.logs.lines import CUT
 
 Cursor = dict[str, Any]
 """A place between two lines of each file: JSON, and valid in both directions for as long as the files exist."""
@@ -161,7 +157,7 @@ class Caller(Protocol):
         """Return the result of an operation and the bytes that came with it."""
 
 
-class _Paged:
+class Paged:
     """Fill pages from slices; what gives a slice is the business of the two below."""
 
     def __init__(self, only: Mapping[str, Any] | None) -> None:
@@ -230,7 +226,7 @@ def _said(parts: Iterable[Lines]) -> list[str]:
     return list(dict.fromkeys(problem for part in parts for problem in part.problems))
 
 
-class CoreLogs(_Paged):
+class CoreLogs(Paged):
     """Read pages through the core."""
 
     def __init__(self, client: Caller, only: Mapping[str, Any] | None = None) -> None:
@@ -278,96 +274,6 @@ def _cut_up(rows: list[list[Any]], raw: bytes) -> list[Line]:
 def _found(answer: Mapping[str, Any]) -> Found:
     places = [Place(at or 0.0, *rest) for at, *rest in answer["places"]]
     return Found(places, answer["cursor"], answer["more"], answer["scanned"], answer["total"], answer.get("lines", 0))
-
-
-class FileLogs(_Paged):
-    """Read pages from the files themselves: the core is gone, and they are on this machine.
-
-    `files`: of each process its streams, as `show` answers under `files`. Without a core no tags are known, so `@tag`
-    selects nothing.
-    """
-
-    def __init__(
-        self, files: Mapping[str, Mapping[str, Mapping[str, Any]]], only: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(only)
-        self._files = files
-        self._sources = [
-            (parse_key(key), Source(sink["path"], sink.get("index"), sink.get("tag"), key, stream))
-            for key, streams in files.items()
-            for stream, sink in streams.items()
-        ]
-
-    def matching(self, pattern: str, *, ignorecase: bool = False) -> FileLogs:
-        """See `LogPages`."""
-        return FileLogs(self._files, {"pattern": pattern, "ignorecase": ignorecase})
-
-    def _chosen(self, select: Iterable[str], streams: Sequence[str]) -> tuple[Source, ...]:
-        selectors = list(select)
-        return tuple(
-            source
-            for key, source in self._sources
-            if source.stream in streams and (not selectors or any(matches(each, key, ()) for each in selectors))
-        )
-
-    async def find(
-        self,
-        select: Iterable[str],
-        pattern: str,
-        *,
-        ignorecase: bool = False,
-        cursor: Cursor | None = None,
-        back: bool = True,
-        streams: Sequence[str] = BOTH,
-    ) -> Found:
-        """See `LogPages`."""
-        query = Query(self._chosen(select, streams), pattern=pattern, ignorecase=ignorecase)
-        found = await asyncio.to_thread(finder.find, query, cursor, back=back)
-        places = [_line(line).place for line in found.lines]
-        return Found(places, found.cursor, found.more, found.scanned, found.total)
-
-    async def count(self, select: Iterable[str], cursor: Cursor | None = None, streams: Sequence[str] = BOTH) -> Found:
-        """See `LogPages`."""
-        found = await asyncio.to_thread(finder.count, Query(self._chosen(select, streams)), cursor)
-        return Found([], found.cursor, found.more, found.scanned, found.total, found.count)
-
-    async def _slice(self, select: Iterable[str], args: dict[str, Any]) -> Lines:
-        return await asyncio.to_thread(self._read, self._chosen(select, args["streams"]), args)
-
-    @staticmethod
-    def _read(sources: tuple[Source, ...], args: Mapping[str, Any]) -> Lines:
-        cursor = args.get("cursor")
-        if not sources:
-            return Lines(
-                [], cursor or {}, cursor or {}, more=False, held=False, before=0, total=0, problems=[], start=True
-            )
-        named = {
-            name: args[name] for name in ("n", "most", "follow", "partial", "pattern", "ignorecase") if name in args
-        }
-        query = Query(sources, **named)
-        if "around" in args:
-            return _lines(around(query, as_place(args["around"])))
-        return _lines(back(query, cursor) if args.get("back") else page(query, cursor))
-
-
-def _lines(found: Page) -> Lines:
-    lines = [_line(line) for line in found.lines]
-    return Lines(
-        lines,
-        found.begin,
-        found.end,
-        found.more,
-        found.held,
-        found.before,
-        found.total,
-        list(found.problems),
-        found.start,
-    )
-
-
-def _line(line: LogLine) -> Line:
-    at = line.at or 0.0
-    return Line(at, line.tag, line.stream, line.offset, line.data, line.cut, line.note, line.cont)
 
 
 def extend(held: list[Line], new: Iterable[Line], reach: int = 10_000) -> int:

@@ -42,7 +42,8 @@ def main(words: Sequence[str] | None = None) -> int:
     from taskmaster_tui.app import TaskmasterApp  # noqa: PLC0415  # the line mode does not pay for it
 
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
-        sys.__stderr__ = sys.__stdout__  # Textual paints on stderr; with `2>file` the screen is stdout
+        # Textual paints on stderr; with `2>file` the screen is stdout
+        sys.__stderr__ = sys.__stdout__  # type: ignore[misc]  # typeshed says final, Python does not
     app = TaskmasterApp(options)
     _leave_with_the_terminal(app)
     status = app.run(mouse=options.mouse and app.preferences.mouse)

@@ -17,7 +17,6 @@ from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui.link import Change
 from taskmaster_tui.model.blast import Question, needs_confirmation
-from taskmaster_tui.screens.confirm import Confirm
 
 if TYPE_CHECKING:
     from taskmaster_tui.app import TaskmasterApp
@@ -75,8 +74,16 @@ class Commander:
 
     async def agrees(self, question: Question) -> bool:
         """Ask; return whether the answer was yes."""
+        from taskmaster_tui.screens.confirm import Confirm  # noqa: PLC0415  # a dialog is loaded when it is wanted
+
         screen: Screen[Any] = Confirm(question)
         return bool(await self._app.push_screen_wait(screen))
+
+    def forget_refusals(self) -> None:
+        """Take refusals off the rows: the person has seen them and goes on."""
+        keys = self._app.world.forget_refusals()
+        if keys:
+            self._tell(list(keys))
 
     def _mark(self, verb: str, keys: Sequence[str]) -> None:
         self._app.world.sending(keys, verb, self._app.now())

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from taskmaster_core import wire
 from taskmaster_core.aclient import AsyncClient, Diagnosis, State
-from taskmaster_core.alogs import CoreLogs, FileLogs, LogSource
+from taskmaster_core.alogs import CoreLogs, LogSource
 from taskmaster_core.errors import NoCore, TaskmasterError
 from taskmaster_tui.changes import Change, Changes
 from taskmaster_tui.last_state import Kept, path_of
@@ -117,7 +117,7 @@ class Link:
         self._kept = Kept(path_of(instance, socket, environ), clock)
         self._files_of: tuple[int, int] | None = None
         self._core_logs = CoreLogs(self.client)
-        self._file_logs: FileLogs | None = None
+        self._file_logs: LogSource | None = None
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -195,6 +195,8 @@ class Link:
         if self._phase in (Phase.LIVE, Phase.STALE) or not self._kept.files:
             return self._core_logs
         if self._file_logs is None:
+            from taskmaster_core.filelogs import FileLogs  # noqa: PLC0415  # loaded when the core is gone, not at a start
+
             self._file_logs = FileLogs(self._kept.files)
         return self._file_logs
 

@@ -10,7 +10,8 @@ from typing import TypeVar
 import pytest
 
 from taskmaster_core.aclient import AsyncClient
-from taskmaster_core.alogs import CoreLogs, FileLogs, Line, Lines
+from taskmaster_core.alogs import CoreLogs, Line, Lines
+from taskmaster_core.filelogs import FileLogs
 from tests.harness import Daemon
 from tests.integration.shared import cmd, job, running, words
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from taskmaster_core.alogs import CoreLogs, FileLogs, Line, Place, extend
+from taskmaster_core.alogs import CoreLogs, Line, Place, extend
+from taskmaster_core.filelogs import FileLogs
 from taskmaster_core.logs.query import Query, Source, read
 from tests.logs_shim import FakeShim
 
