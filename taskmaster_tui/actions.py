@@ -96,7 +96,7 @@ ACT = (
     Action("job.edit", "Edit", "edit this job in your editor, at its line", "e", "taskmaster edit {job}", "rows write", 8, _ACT),
     Action("job.why", "Why?", "why it is in this state, and what comes next", "d", "taskmaster why {sel}", "rows live", 7, "Look"),
     Action("job.copy", "Copy", "copy this line", "y", needs="rows", group="Look"),
-    Action("job.copy_command", "Copy as CLI", "copy the command line for this selection", "Y", needs="rows", group="Look"),
+    Action("job.copy_command", "Copy CLI", "copy the command line for this selection", "Y", needs="rows", group="Look"),
 )  # fmt: skip
 
 JOBS = (
@@ -151,7 +151,7 @@ LOG = (
     Action("log.jump_mark", "Marks", "go to the next mark", "apostrophe"),
     Action("log.select", "Select", "select lines; y copies them", "V"),
     Action("log.copy", "Copy", "copy the line, or what is selected", "y", bar=8),
-    Action("log.copy_command", "Copy as CLI", "copy the command line that shows this", "Y"),
+    Action("log.copy_command", "Copy CLI", "copy the command line that shows this", "Y"),
     Action("log.open", "Open", "open in $PAGER at this line", "o", "taskmaster logs {sel}", bar=9),
     Action("log.save", "Save", "save the lines that are shown to a file", "ctrl+s", "taskmaster logs {sel} > FILE", bar=10),
     Action("log.goto", "Go to", "go to the process that wrote this line", "enter", "taskmaster show {job}"),

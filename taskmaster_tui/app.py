@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from textual.actions import ActionParseResult
 from textual.app import App
 from textual.binding import BindingType
 from textual.dom import DOMNode
@@ -33,6 +35,15 @@ from taskmaster_tui.model.world import World
 from taskmaster_tui.options import Options
 from taskmaster_tui.screens.main import MainScreen
 from taskmaster_tui.screens.view import View
+
+_DO = re.compile(r"app\.do\('([a-z._]+)'\)")
+"""An action of the table as bindings and clicks spell it."""
+
+_NOT_NOW = {
+    "nocore": "a core is started only where there is none",
+    "lost": "the core answers: there is nothing to try again",
+    "empty": "there are jobs already: `taskmaster -f config/demo.toml --instance demo up` shows the demo",
+}  # fmt: skip
 
 _KEEP_AFTER = 1.0
 """Seconds from a change of place to its file: a burst of cursor keys is one write."""
@@ -186,6 +197,22 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
         known = BY_ID.get(str(parameters[0])) if parameters else None
         return False if known is None else available(known, self.context)
 
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Run an action as Textual does; a key or a click that cannot do its own at the moment says why."""
+        if await super().run_action(action, default_namespace, namespaces):
+            return True
+        found = _DO.fullmatch(action) if isinstance(action, str) else None
+        refused = BY_ID.get(found[1]) if found is not None else None
+        if refused is None or available(refused, self.context):
+            return False
+        self.say(self._why_not(refused.needs), "warn")
+        return True
+
     async def action_do(self, action_id: str) -> None:
         """Carry out an action of the table: the focused widget, its view, the screen or the app knows how."""
         await self.perform(action_id)
@@ -193,6 +220,7 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
     async def perform(self, action_id: str) -> bool:
         """Carry out an action; return False, and say why, if it cannot be at the moment."""
         action = BY_ID[action_id]
+        self.commander.forget_refusals()
         if not available(action, self.context):
             self.say(self._why_not(action.needs), "warn")
             return False
@@ -223,7 +251,9 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
             return "read-only: this client was started with --read-only"
         if "live" in needs and not context.live:
             return "not connected: actions wait until the core is back"
-        return "nothing is selected" if "rows" in needs else "not at the moment"
+        if "rows" in needs and not context.rows:
+            return "nothing is selected"
+        return next((said for need, said in _NOT_NOW.items() if need in needs.split()), "not at the moment")
 
     # Saying -----------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ PRESETS: dict[str, dict[str, str]] = {
     "k9s": {
         "jobs.logs": "enter,l", "jobs.unfold": "right", "jobs.fold": "left", "log.right": "right", "log.left": "left",
         "jobs.problems": "ctrl+z,exclamation_mark", "job.kill": "ctrl+k,X", "job.scale": "s", "job.start": "S",
-        "log.follow": "s", "log.time": "t", "jobs.sort_invert": "ctrl+i,I", "core.start": "U",
+        "log.follow": "s", "log.time": "t", "core.start": "U",
     },
     "lazydocker": {
         "events.log": "O", "job.stop": "s", "job.start": "S", "app.keys": "x,question_mark,f1",
@@ -46,6 +46,11 @@ _NAMES = {
     "\\": "backslash", "~": "tilde", "_": "underscore", '"': "quotation_mark", "(": "left_parenthesis",
     ")": "right_parenthesis",
 }  # fmt: skip
+_SAME = {
+    "ctrl+i": "tab", "ctrl+m": "enter", "ctrl+left_square_bracket": "escape", "ctrl+j": "enter", "ctrl+h": "backspace",
+    "ctrl+at": "ctrl+space",
+}  # fmt: skip
+"""Keys that most terminals send as another one: nobody can press them."""
 _SIGNS = {name: sign for sign, name in _NAMES.items() if sign != " "}
 _SHOWN = {
     "enter": "⏎", "space": "␣", "escape": "esc", "up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp",
@@ -88,6 +93,8 @@ def problems(preset: str, own: Keymap) -> list[str]:
     """Return what is wrong with a person's keys, one sentence each: unknown names, and keys that mean two things."""
     found = [f"there is no preset `{preset}`: {', '.join(PRESETS)}"] if preset not in PRESETS else []
     found += [f"there is no action `{name}`: the keys sheet (?) shows their ids" for name in own if name not in BY_ID]
+    found += [f"`{shown(key)}` is {_SAME[key]} in a terminal: choose another key for {name}"
+              for name, each in own.items() for key in split(each) if key in _SAME]  # fmt: skip
     return found + list(dict.fromkeys(clashes(merged(preset, own))))
 
 

@@ -147,6 +147,11 @@ class JobsView(Acting, Arranging):
             return ""
         return "  ".join(self.rows.text(cursor))
 
+    @on(RowTree.Chosen)
+    async def _chosen(self, event: RowTree.Chosen) -> None:
+        if event.tree.id == "jobs-tree":
+            await self.do_jobs_logs()
+
     # Going elsewhere --------------------------------------------------------------------------------------------------
 
     async def do_jobs_logs(self) -> None:

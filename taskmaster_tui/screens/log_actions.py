@@ -32,91 +32,13 @@ _MARKED = 500
 _REMARKS = ["started", "exited", "failed", "stopped", "backoff", "fatal", "signalled", "adopted", "killed"]
 
 
-class LogActions(Widget):
-    """Hold a log view and carry out actions on it."""
-
-    DEFAULT_CSS = "LogActions { height: 1fr; width: 1fr; }"
-
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's word
-        super().__init__(id=id)
-        self._selectors: tuple[str, ...] | None = None
-
-    @property
-    def tm(self) -> TaskmasterApp:
-        """Return the app by its own type."""
-        return cast("TaskmasterApp", self.app)
+class LogMoves(Widget):
+    """Carry out what moves in a log view, or looks at it in another way."""
 
     @property
     def log_view(self) -> LogView:
         """Return the log view."""
         return self.query_one(LogView)
-
-    def compose(self) -> ComposeResult:
-        """Hold one log view."""
-        yield LogView(lambda: self.tm.link.logs, now=self.tm.now, times=self.tm.preferences.time)
-
-    # What is shown ----------------------------------------------------------------------------------------------------
-
-    def follow_output(self, selectors: Sequence[str] | None, *, at: float | None = None, key: str = "") -> None:
-        """Show the output of processes, or of all (`()`), or none (None); from a time on, or the newest."""
-        chosen = None if selectors is None else tuple(selectors)
-        if chosen == self._selectors and at is None:
-            return
-        self._selectors = chosen
-        if chosen is None:
-            self.tm.link.watch_logs(set())
-            return
-        keys = [each for selector in chosen for each in self.tm.world.keys_of(selector)]
-        self.tm.link.watch_logs(set(keys) if chosen else {""})
-        self.log_view.show(chosen, labels=not chosen or len(keys) > 1, empty=self._empty(keys))
-        self.run_worker(self._fetch_marks(chosen), group="marks", exclusive=True)
-        if at is not None:
-            self.log_view.jump_to(at, key)
-
-    def _empty(self, keys: Sequence[str]) -> str:
-        """Return the words for output that there is none of, and why."""
-        procs = [proc for key in keys if (proc := self.tm.world.proc(key)) is not None]
-        if len(procs) != 1:
-            return "no output yet"
-        where = procs[0].job.spec.get("stdout", "log")
-        if where in ("null", "inherit"):
-            return {"null": "its output is thrown away (stdout is null)",
-                    "inherit": "its output goes where the core's goes (stdout is inherit)"}[where]  # fmt: skip
-        view = procs[0].view
-        if view.started_at is None:
-            return "no output yet: it never ran"
-        return "no output yet" if where == "log" else f"no output yet; it goes to {where}"
-
-    async def _fetch_marks(self, selectors: tuple[str, ...]) -> None:
-        try:
-            found = await self.tm.link.call("events", selectors, {"n": _MARKED, "types": _REMARKS}, timeout=10)
-        except TaskmasterError:
-            return  # the lines are shown without remarks
-        if selectors == self._selectors:
-            self._remark(msgspec.convert(found, list[Event]))
-
-    def _remark(self, events: Sequence[Event]) -> None:
-        marks = story.run_marks(events)
-        rows = [Row(mark.text.encode(), mark.at, mark.key, kind="mark", role=mark.role) for mark in marks]
-        if rows:
-            self.log_view.add_marks(rows)
-
-    def changed(self, change: Change) -> None:
-        """Fetch what is new."""
-        if self._selectors is None:
-            return
-        if change.logs:
-            self.log_view.grew(change.logs)
-        if change.events:
-            meant = [event for event in change.events if event.type in _REMARKS and self._means(event.key)]
-            self._remark(meant)
-
-    def _means(self, key: str) -> bool:
-        return not self._selectors or key in self._selectors or key.rpartition(":")[0] in self._selectors
-
-    def go_to(self, at: float, key: str) -> None:
-        """Show what was written at a time."""
-        self.log_view.jump_to(at, key)
 
     # Moving -----------------------------------------------------------------------------------------------------------
 
@@ -218,6 +140,99 @@ class LogActions(Widget):
         """Select lines."""
         self.log_view.visual()
 
+
+class LogActions(LogMoves):
+    """Hold a log view and carry out actions on it."""
+
+    DEFAULT_CSS = "LogActions { height: 1fr; width: 1fr; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's word
+        super().__init__(id=id)
+        self._selectors: tuple[str, ...] | None = None
+
+    @property
+    def tm(self) -> TaskmasterApp:
+        """Return the app by its own type."""
+        return cast("TaskmasterApp", self.app)
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """Whose output is shown; empty: of all."""
+        return self._selectors or ()
+
+    def compose(self) -> ComposeResult:
+        """Hold one log view."""
+        yield LogView(lambda: self.tm.link.logs, now=self.tm.now, times=self.tm.preferences.time)
+
+    # What is shown ----------------------------------------------------------------------------------------------------
+
+    def follow_output(self, selectors: Sequence[str] | None, *, at: float | None = None, key: str = "") -> None:
+        """Show the output of processes, or of all (`()`), or none (None); from a time on, or the newest."""
+        chosen = None if selectors is None else tuple(selectors)
+        if chosen == self._selectors and at is None:
+            return
+        self._selectors = chosen
+        if chosen is None:
+            self.tm.link.watch_logs(set())
+            return
+        keys = [each for selector in chosen for each in self.tm.world.keys_of(selector)]
+        self.tm.link.watch_logs(set(keys) if chosen else {""})
+        self.log_view.show(chosen, labels=not chosen or len(keys) > 1, empty=self._empty(keys))
+        self.run_worker(self._fetch_marks(chosen), group="marks", exclusive=True)
+        if at is not None:
+            self.log_view.jump_to(at, key)
+
+    def _empty(self, keys: Sequence[str]) -> str:
+        """Return the words for output that there is none of, and why."""
+        procs = [proc for key in keys if (proc := self.tm.world.proc(key)) is not None]
+        if len(procs) != 1:
+            return "no output yet"
+        where = procs[0].job.spec.get("stdout", "log")
+        if where in ("null", "inherit"):
+            return {"null": "its output is thrown away (stdout is null)",
+                    "inherit": "its output goes where the core's goes (stdout is inherit)"}[where]  # fmt: skip
+        view = procs[0].view
+        if view.started_at is None:
+            return "no output yet: it never ran"
+        return "no output yet" if where == "log" else f"no output yet; it goes to {where}"
+
+    async def _fetch_marks(self, selectors: tuple[str, ...]) -> None:
+        try:
+            found = await self.tm.link.call("events", selectors, {"n": _MARKED, "types": _REMARKS}, timeout=10)
+        except TaskmasterError:
+            return  # the lines are shown without remarks
+        if selectors == self._selectors:
+            self._remark(msgspec.convert(found, list[Event]))
+
+    def _remark(self, events: Sequence[Event]) -> None:
+        marks = story.run_marks(events)
+        rows = [Row(mark.text.encode(), mark.at, mark.key, kind="mark", role=mark.role) for mark in marks]
+        if rows:
+            self.log_view.add_marks(rows)
+
+    def changed(self, change: Change) -> None:
+        """Fetch what is new."""
+        if self._selectors is None:
+            return
+        if change.logs:
+            self.log_view.grew(change.logs)
+        if change.events:
+            meant = [event for event in change.events if event.type in _REMARKS and self._means(event.key)]
+            self._remark(meant)
+
+    def _means(self, key: str) -> bool:
+        return not self._selectors or key in self._selectors or key.rpartition(":")[0] in self._selectors
+
+    def do_log_runs(self) -> None:
+        """Choose one of the runs and go to its beginning or end."""
+        from taskmaster_tui.screens.runs import RunPicker  # noqa: PLC0415  # a dialog is loaded when it is wanted
+
+        self.tm.push_screen(RunPicker(self.tm, self.selectors), self._went_to_run)
+
+    def _went_to_run(self, place: tuple[float, str] | None) -> None:
+        if place is not None:
+            self.log_view.jump_to(*place)
+
     # Taking away ------------------------------------------------------------------------------------------------------
 
     def do_log_copy(self) -> None:
@@ -273,7 +288,12 @@ class LogActions(Widget):
 
     async def do_log_goto(self) -> None:
         """Leave the filter at this line; else go to the process that wrote it."""
+        filtered = self.log_view.filter is not None
         row = self.log_view.choose()
-        if row is not None and self.tm.world.proc(row.key) is not None and self.tm.main.view_name == "logs":
-            view = await self.tm.main.go("jobs")
-            view.goto(row.key)  # type: ignore[attr-defined]  # JobsView
+        if row is None or filtered:
+            return
+        if self.tm.world.proc(row.key) is None:
+            self.tm.say("there is no such process any more", "warn")
+            return
+        view = await self.tm.main.go("jobs")
+        view.goto(row.key)  # type: ignore[attr-defined]  # JobsView

@@ -102,16 +102,6 @@ class LogsView(View):
         if selectors is not None:
             self.show(selectors)
 
-    def do_log_runs(self) -> None:
-        """Choose one of the runs and go to its beginning or end."""
-        from taskmaster_tui.screens.runs import RunPicker  # noqa: PLC0415  # a dialog is loaded when it is wanted
-
-        self.tm.push_screen(RunPicker(self.tm, self.selectors), self._went_to_run)
-
-    def _went_to_run(self, place: tuple[float, str] | None) -> None:
-        if place is not None:
-            self.output.go_to(*place)
-
     def back(self) -> bool:
         """Clear search, filter, selection."""
         return self.output.log_view.escape()

@@ -28,6 +28,7 @@ from taskmaster_tui.widgets.row_tree import RowTree
 
 if TYPE_CHECKING:
     from taskmaster_tui.app import TaskmasterApp
+    from taskmaster_tui.screens.logs import LogsView
 
 _EVENTS = 200
 """Events of one row that the pane shows; the Events view has them all."""
@@ -42,6 +43,31 @@ class LogPane(LogActions):
         """Follow the output of another row."""
         if self.query(LogView):
             self.follow_output(None if row_id is None else (row_id,))
+
+    async def do_log_goto(self) -> None:
+        """Leave the filter at this line; else show the line full screen."""
+        filtered = self.log_view.filter is not None
+        row = self.log_view.choose()
+        if filtered:
+            return
+        view = await self._full_screen(self.selectors)
+        if row is not None:
+            view.output.log_view.jump_to(row.at, row.key, stream=row.stream, offset=row.offset)
+
+    def do_log_pick(self) -> None:
+        """Choose whose output is shown, full screen."""
+        from taskmaster_tui.screens.pick_jobs import JobPicker  # noqa: PLC0415  # a dialog is loaded when it is wanted
+
+        self.tm.push_screen(JobPicker(self.tm, self.selectors), self._picked)
+
+    async def _picked(self, selectors: tuple[str, ...] | None) -> None:
+        if selectors is not None:
+            await self._full_screen(selectors)
+
+    async def _full_screen(self, selectors: Sequence[str]) -> LogsView:
+        view = cast("LogsView", await self.tm.main.go("logs"))
+        view.show(selectors)
+        return view
 
 
 class TextPane(VerticalScroll):
