@@ -221,9 +221,7 @@ class AsyncClient:
     def dial_down(self, *, was_up: bool) -> None:
         """Tell what is shown of the connection."""
         if was_up:
-            for subscription in self._subscriptions:
-                subscription.disconnect()
-            self._become("lost")
+            self._become("lost")  # subscriptions stay: what the core said last may be on its way still
         if self._on_attempt is not None:
             self._on_attempt()
 
@@ -397,19 +395,14 @@ class Subscription:
         self.close()
 
     def connect(self, events: str) -> None:
-        """Listen at an event socket; the client says where it is."""
-        self.disconnect()
-        self._at = f"ipc://{events}"
-        self._drain.socket.connect(self._at)
-        self._drain.look_again()
-
-    def disconnect(self) -> None:
-        """Stop listening there, and make no attempts."""
+        """Listen at an event socket, and no longer where it was before; the client says where it is."""
         if self._at is not None:
             self._drain.empty()
             with suppress(zmq.ZMQError):  # the peer is gone, and the endpoint with it
                 self._drain.socket.disconnect(self._at)
-            self._at = None
+        self._at = f"ipc://{events}"
+        self._drain.socket.connect(self._at)
+        self._drain.look_again()
 
     def add(self, topic: str) -> None:
         """Subscribe to one more topic (or prefix of topics)."""

@@ -276,6 +276,7 @@ class Core:
         runtime.journal.close()
         self._journal()
         if runtime.server is not None:
+            runtime.publisher.last_states(runtime.supervisor, runtime.now(), runtime.wall_offset())
             runtime.server.close()
         self._started.eventlog.close()
         runtime.link.send([{"t": "bye", "code": code}])

@@ -114,6 +114,12 @@ class Publisher:
         if self.server is not None:
             self.server.publish("state", wire.encode(wire.StateBatch(self.boot, self.seq, alive, gone, self.batches)))
 
+    def last_states(self, supervisor: Supervisor, now: float, wall: float) -> None:
+        """Send the batch that still waits for its time: the core ends, and viewers must not keep an older picture."""
+        if self._states_at is not None:
+            self._states_at.cancel()
+            self._send_states(supervisor, now, wall)
+
     def topics_changed(self, now: float) -> None:
         """Beat while anybody subscribes to anything, and only then."""
         if self.server is not None and self.server.topics:

@@ -155,7 +155,8 @@ class Sync:
         early, self._early = self._early, []
         self._loaded, self._asking = True, None
         for batch in early:
-            self._apply(batch)
+            if batch.boot == status.core.boot:
+                self._apply(batch)
         self._changes.rows(world=True)
         if self._follower is None:
             self._follower = Follower(status.core.seq, status.core.boot)
@@ -166,8 +167,10 @@ class Sync:
     def _state(self, batch: wire.StateBatch) -> None:
         if self._asking is not None or not self._loaded:
             self._early.append(batch)  # the answer may be older than this: it is to be applied again
-        if self._loaded:
+        if self._follower is not None and batch.boot == self._world.boot:  # also the last words of a core that is lost
             self._apply(batch)
+        elif self._loaded:
+            self.ask()
 
     def _apply(self, batch: wire.StateBatch) -> None:
         if batch.n and batch.boot == self._world.boot:
