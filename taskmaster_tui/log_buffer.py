@@ -99,7 +99,11 @@ class LogBuffer(Fetcher):
     def want(self, begin: int, end: int) -> None:
         """Load what is missing near the screen."""
         self._seen = (begin, end)
-        if not self.loaded or self.blocked:
+        if self.blocked:
+            return
+        if not self.loaded:
+            if self.trouble and not self._tasks:  # the first page could not be had: try again
+                self.go_end()
             return
         count = max(_PAGE, end - begin)
         if begin < self.first and not self.window.at_start:

@@ -61,10 +61,14 @@ class Fetcher:
             await work()
             self.trouble = ""
         except TaskmasterError as error:
-            self.trouble = str(error)
-            self._blocked_until = self._clock() + PATIENCE
-            asyncio.get_running_loop().call_later(PATIENCE, self._tell)
+            self.failed(error)
         self._tell()
+
+    def failed(self, error: TaskmasterError) -> None:
+        """Remember why a request failed and look again later."""
+        self.trouble = str(error)
+        self._blocked_until = self._clock() + PATIENCE
+        asyncio.get_running_loop().call_later(PATIENCE, self._tell)
 
     async def _got(self, page: Coroutine[Any, Any, Lines]) -> Lines:
         self.fetches += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from sys import intern
 
 from taskmaster_core.alogs import Cursor, Line, Lines, Place
@@ -210,6 +211,8 @@ class LogWindow:
         """Remember remarks; those between lines in memory are put there. True if some belong after the last."""
         late = False
         for mark in marks:
+            if self._knows(mark):
+                continue
             insort(self.marks, mark, key=lambda row: row.at)
             if self.low <= mark.at <= self.high:
                 self._insert(mark)
@@ -217,6 +220,12 @@ class LogWindow:
         if len(self.marks) > MARKS_MAX:
             del self.marks[: len(self.marks) - MARKS_MAX]
         return late
+
+    def _knows(self, mark: Row) -> bool:
+        """Tell whether a remark is here already: what happened is heard live and asked for, and both may tell it."""
+        first = bisect_left(self.marks, mark.at, key=lambda row: row.at)
+        same = takewhile(lambda row: row.at == mark.at, self.marks[first:])
+        return any(row.key == mark.key and row.data == mark.data for row in same)
 
     def _insert(self, mark: Row) -> None:
         chunk = next(chunk for chunk in reversed(self.chunks) if (chunk.rows and chunk.rows[0].at <= mark.at) or

@@ -1,14 +1,13 @@
-"""The pane of output: the pager, one line that says what is shown, and the ways from one place to another.
+"""The pane of output: the pager and one line that says what is shown.
 
-Decides how following, jumping and loading work together. Paints no line of output (`LinePager` does) and fetches none
-(`LogBuffer` does); `LogView` adds searching and keeping to it.
+Decides what is shown and when it is painted. Paints no line of output (`LinePager` does) and fetches none (`LogBuffer`
+does); `LogMoves` and `LogView` are made of it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from textual import events
 from textual.app import ComposeResult
@@ -17,8 +16,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from taskmaster_core.alogs import BOTH, LogPages, LogSource, Place
-from taskmaster_core.errors import TaskmasterError
+from taskmaster_core.alogs import BOTH, LogPages, LogSource
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.live import live_of
 from taskmaster_tui.log_buffer import LogBuffer
@@ -26,8 +24,6 @@ from taskmaster_tui.log_search import Kept
 from taskmaster_tui.widgets import log_words
 from taskmaster_tui.widgets.line_pager import LinePager
 from taskmaster_tui.widgets.log_input import LogInput
-
-STREAMS: tuple[tuple[str, ...], ...] = (BOTH, ("out",), ("err",))
 
 _CSS = """
 LogPane { layout: vertical; height: 1fr; background: $surface; }
@@ -77,6 +73,7 @@ class LogPane(Widget):
     def on_mount(self) -> None:
         """Take the app's glyphs."""
         self.pager.glyphs = getattr(self.app, "glyphs", "unicode")
+        self._ticker = self.set_interval(1, self._tell, pause=self.pager.times != "relative")
         self._paint()
 
     def on_unmount(self) -> None:
@@ -132,98 +129,10 @@ class LogPane(Widget):
             self.buffer.prepare(self.select, self.streams, marks)
         self._tell()
 
-    # Follow and move
-
     @property
     def following(self) -> bool:
         """Tell whether the newest line is always on the screen."""
         return self.pager.following
-
-    def follow(self) -> None:
-        """Show the newest lines from now on, or stay here if they are shown already."""
-        self.pager.pause() if self.following else self.goto_end()
-
-    def goto_end(self) -> None:
-        """Go to the newest line and follow."""
-        self.pager.current = None
-        self.pager.follow()
-        if self.buffer.more or not self.buffer.loaded:
-            self.buffer.go_end()
-
-    def goto_start(self) -> None:
-        """Go to the oldest line there is."""
-        self._go(self._goto_time(0.0))
-
-    def last_minutes(self, minutes: float = 5) -> None:
-        """Begin some minutes ago."""
-        self._go(self._goto_time(self._now() - minutes * 60))
-
-    def jump_to(self, at: float, key: str = "", *, stream: str = "", offset: int = -1) -> None:
-        """Show what was written at a time, or that very line."""
-        if stream and offset >= 0:
-            self._go(self._goto_place(Place(at, key, stream, offset)))
-        else:
-            self._go(self._goto_time(at))
-
-    async def _goto_time(self, at: float) -> None:
-        self._land(await self.buffer.locate_time(at), top=True)
-
-    async def _goto_place(self, place: Place) -> None:
-        before = self.buffer.revision
-        number = await self.buffer.locate(place)
-        self._land(number, cursor=True, stay=self.buffer.revision == before)
-
-    def _land(self, number: int | None, *, top: bool = False, cursor: bool = False, stay: bool = True) -> None:
-        if number is None:
-            return
-        self.pager.cursor = number if cursor else None
-        self.pager.go_to(number) if top else self.pager.show_line(number, stay=stay)
-
-    def _go(self, way: Coroutine[Any, Any, None]) -> None:
-        """Go somewhere that may have to be loaded; a newer wish replaces an older one."""
-        self.pager.pause()
-        self.run_worker(self._guarded(way), group="log-jump", exclusive=True)
-
-    async def _guarded(self, way: Coroutine[Any, Any, None]) -> None:
-        try:
-            await way
-        except TaskmasterError as error:
-            self.buffer.trouble = str(error)
-        self._tell()
-
-    def move(self, delta: int) -> None:
-        """Move by lines."""
-        if self.filter is not None and self.pager.cursor is None:
-            self.pager.set_cursor()
-        self.pager.move(delta)
-
-    def page(self, screens: float) -> None:
-        """Move by screens."""
-        self.pager.page(screens)
-
-    # Ways to look
-
-    def toggle_wrap(self) -> None:
-        """Break long lines, or cut them."""
-        self.pager.toggle_wrap()
-        self._paint()
-
-    def cycle_time(self) -> None:
-        """Show the next kind of time."""
-        self.pager.cycle_time()
-        self._paint()
-
-    def cycle_streams(self) -> None:
-        """Show both streams, stdout alone, stderr alone."""
-        self.streams = STREAMS[(STREAMS.index(tuple(self.streams)) + 1) % len(STREAMS)]
-        self._again()
-
-    def _again(self) -> None:
-        """Show other lines of the same time."""
-        row = None if self.following else self.row_here()
-        self._reopen(load=row is None)
-        if row is not None:
-            self.jump_to(row.at)
 
     def row_here(self) -> Row | None:
         """Return the line that keys act on."""
@@ -244,17 +153,6 @@ class LogPane(Widget):
             self.buffer.go_end()
         self._paint()
         self.post_message(self.Changed())
-
-    def on_line_pager_dragged(self, event: LinePager.Dragged) -> None:
-        """Go where the scroll bar was pulled to."""
-        event.stop()
-        if event.place >= 1:
-            self.goto_end()
-        else:
-            self._go(self._goto_share(event.place))
-
-    async def _goto_share(self, share: float) -> None:
-        self._land(await self.buffer.locate_share(share), top=True)
 
     def on_hide(self, event: events.Hide) -> None:
         """Fetch nothing that nobody sees."""

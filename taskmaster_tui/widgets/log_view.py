@@ -18,13 +18,13 @@ from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.log_search import Kept, LogSearch, marker
 from taskmaster_tui.model.fmt import clock
-from taskmaster_tui.widgets.line_pager import TROUBLE
+from taskmaster_tui.widgets.line_pager import LinePager
 from taskmaster_tui.widgets.log_input import LogInput
-from taskmaster_tui.widgets.log_pane import LogPane
+from taskmaster_tui.widgets.log_moves import LogMoves
 from taskmaster_tui.widgets.sgr import plain
 
 
-class LogView(LogPane):
+class LogView(LogMoves):
     """Show output and find things in it. The arguments are those of `LogPane`."""
 
     def __init__(self, logs: Callable[[], LogSource], **options: Any) -> None:
@@ -53,27 +53,6 @@ class LogView(LogPane):
             return False
         self.search_state.poke()
         return True
-
-    def next_trouble(self, step: int = 1) -> None:
-        """Go to the next (-1: previous) line that looks like an error, or the next start or end of a process."""
-        if not self.pager.next_trouble(step):
-            self._go(self._far_trouble(step))
-
-    async def _far_trouble(self, step: int) -> None:
-        """Look beyond what is in memory."""
-        edge = self.buffer.first if step < 0 else self.buffer.end - 1
-        if (cursor := self.buffer.cursor_at(edge)) is None or (step > 0 and not self.buffer.more):
-            return
-        cursor = cursor if step < 0 else self.buffer.window.chunks[-1].end
-        more = True
-        while more:
-            found = await self._logs().find(
-                self.select, rf"\b(?:{TROUBLE})", ignorecase=True, cursor=cursor, back=step < 0, streams=self.streams
-            )
-            if found.places:
-                await self._goto_place(found.places[0])
-                return
-            cursor, more = found.cursor, found.more
 
     # Search
 
@@ -113,7 +92,7 @@ class LogView(LogPane):
                 place = Place(row.at, row.key, row.stream or "out", max(0, row.offset))
                 cursor = (await self._logs().around(self.select, place, 1, self.streams)).begin
         except TaskmasterError as error:
-            self.buffer.trouble = str(error)
+            self.buffer.failed(error)
         self.search_state.start(text, self.select, self.streams, cursor, back_first=back_first)
 
     def next_hit(self) -> None:
@@ -159,6 +138,13 @@ class LogView(LogPane):
             self._reopen(load=False)
             self.jump_to(row.at, row.key, stream=row.stream, offset=row.offset)
         return row
+
+    def on_line_pager_chosen(self, event: LinePager.Chosen) -> None:
+        """Go to a line that was clicked twice: out of the filter, or with a cursor on it."""
+        event.stop()
+        self.pager.pause()
+        self.pager.cursor = event.line
+        self.choose()
 
     def escape(self) -> bool:
         """Go back one step: the input, the selection, the search, the filter; False if there was nothing."""

@@ -253,6 +253,13 @@ async def test_remarks_are_neither_lost_nor_doubled_by_dropping_and_loading(watc
     assert found[found.index("exited 1") - 1] == "line 29000 of the log"
 
 
+async def test_what_is_told_twice_is_shown_once(watched: Watched):
+    buffer = await watched.show([mark(99.55)])
+    buffer.add_marks([mark(99.55), mark(99.55, "started")])
+    assert texts(buffer).count("exited 1") == 1
+    assert texts(buffer).count("started") == 1
+
+
 async def test_a_gap_in_the_output_is_a_remark(watched: Watched):
     watched.logs.add(line(1_000, b"", note="3,112 lines dropped by rotation"))
     buffer = await watched.show()
@@ -283,6 +290,11 @@ async def test_a_core_that_does_not_answer_is_told_and_asked_again_later(watched
         watched.buffer.want(-100, 0)
     await asyncio.sleep(0.05)
     assert len(watched.logs.asked) == asked
+    watched.logs.error = None
+    watched.buffer._blocked_until = 0
+    watched.buffer.want(-100, 0)
+    await until(lambda: watched.buffer.loaded)
+    assert not watched.buffer.trouble
 
 
 async def test_failing_to_scroll_back_does_not_ask_in_a_loop(watched: Watched):
