@@ -106,7 +106,7 @@ def test_no_jobs_is_a_hint_not_a_table(fake: FakeCore, cli: Cli) -> None:
 
 def test_show_prints_spec_files_and_processes(fake: FakeCore, cli: Cli) -> None:
     shown = job("web", process("web:0", exit={"code": 3}), spec={"name": "web", "cmd": "serve", "umask": 23})
-    fake.on("show", {"jobs": [{"job": shown, "env": ["PORT"], "by_hand": ["held"], "paths": {"web:0": {"out": "/l/o"}}}]})
+    fake.on("show", {"jobs": [{"job": shown, "env": ["PORT"], "by_hand": [], "paths": {"web:0": {"out": "/l/o"}}}]})
     out = cli("show", "web").out
     for expected in ("serve", "0o027", "PORT", "/l/o", "exit code 3", "4000"):
         assert expected in out
