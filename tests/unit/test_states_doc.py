@@ -31,3 +31,7 @@ def test_the_picture_shows_every_state_and_leaves_none_without_a_way_out() -> No
     arrows = re.findall(r"^    (\S+) --> (\S+):? ?", PAGE.read_text(), re.MULTILINE)
     assert {before for before, _ in arrows} == {*State, "[*]"}
     assert {after.strip(":") for _, after in arrows} == {*State, "[*]"}
+
+
+def test_the_page_of_keys_is_current() -> None:
+    assert (PAGE.parent / "keys.md").read_text(encoding="utf-8") == generate.tui_keys(), "run `make docs`"
