@@ -137,5 +137,9 @@ class LogMoves(LogPane):
         """Show other lines of the same time."""
         row = None if self.following else self.row_here()
         self._reopen(load=row is None)
-        if row is not None:
+        if row is None:
+            return
+        if self.filter is not None and row.kind == "line":  # a cursor shows which line enter would go to
+            self.jump_to(row.at, row.key, stream=row.stream, offset=row.offset)
+        else:
             self.jump_to(row.at)
