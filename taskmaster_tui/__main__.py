@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from taskmaster_tui.options import Options
 
@@ -39,27 +37,22 @@ def main(words: Sequence[str] | None = None) -> int:
     environ = os.environ
     if plain or environ.get("TERM") == "dumb" or environ.get("TASKMASTER_A11Y") or not sys.stdout.isatty():
         return _lines(options)
-    from taskmaster_tui.app import TaskmasterApp  # noqa: PLC0415  # the line mode does not pay for it
+    from taskmaster_tui import leaving  # noqa: PLC0415  # the line mode does not pay for it
+    from taskmaster_tui.app import TaskmasterApp  # noqa: PLC0415  # nor for this
 
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
         # Textual paints on stderr; with `2>file` the screen is stdout
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]  # typeshed says final, Python does not
     app = TaskmasterApp(options)
-    _leave_with_the_terminal(app)
     status = app.run(mouse=options.mouse and app.preferences.mouse)
     if app.again:
         os.execv(sys.executable, [sys.executable, "-m", "taskmaster_tui", *app.again])  # noqa: S606  # ourselves
     if app.return_code == 0 and app.world.jobs:
         counts = app.world.counts()
-        print(  # noqa: T201  # the last word, on the terminal as it was before
+        leaving.last_words(
             f"Left. {counts.up} processes keep running; `taskmaster tui` comes back, `taskmaster down` ends them."
         )
     return status or app.return_code or 0
-
-
-def _leave_with_the_terminal(app: Any) -> None:
-    """End when the terminal goes away: a client nobody sees must not stay (TUI.md §1.5)."""
-    signal.signal(signal.SIGHUP, lambda *_: app.exit(1))
 
 
 def _lines(options: Options) -> int:

@@ -21,7 +21,7 @@ from textual.screen import Screen
 
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.logs.sanitize import clean
-from taskmaster_tui import keys, settings, themes
+from taskmaster_tui import keys, leaving, settings, themes
 from taskmaster_tui._textual_compat import Governed
 from taskmaster_tui.actions import BY_ID, Context, available
 from taskmaster_tui.bindings import bindings
@@ -90,6 +90,8 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
 
     def on_mount(self) -> None:
         """Take the person's settings and begin to look for the core."""
+        if not self.is_headless:
+            leaving.heed(self)
         for theme in themes.all_themes():
             self.register_theme(theme)
         chosen = self.options.theme or self.preferences.theme or themes.default(self.environ)

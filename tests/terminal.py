@@ -101,6 +101,10 @@ class Terminal:
         """Return what is on the screen now, with its colours as escape sequences."""
         return self._tmux("capture-pane", "-p", "-e", "-t", "t")
 
+    def ask(self, variable: str) -> str:
+        """Return one of tmux's own variables of the pane: alternate_on, cursor_flag, mouse_any_flag, pane_title."""
+        return self._tmux("display-message", "-p", "-t", "t", f"#{{{variable}}}").rstrip("\n")
+
     def cursor(self) -> tuple[int, int]:
         """Return column and row of the terminal's own cursor, from 0."""
         x, y = self._tmux("display-message", "-p", "-t", "t", "#{cursor_x} #{cursor_y}").split()
@@ -203,7 +207,9 @@ class RawTerminal:
     def __init__(
         self, argv: Sequence[str], *, columns: int = 120, rows: int = 36, link: Link | None = None,
         answers: frozenset[str] = KINDS, env: Mapping[str, str] | None = None, cwd: Path | None = None,
+        record: bool = False,
     ) -> None:  # fmt: skip
+        self.raw: bytearray | None = bytearray() if record else None  # all that has arrived, as it came
         self.screen = Screen(columns, rows, answers)
         self.link = link or Link()
         self.received = 0  # bytes that have arrived at the terminal
@@ -365,6 +371,8 @@ class RawTerminal:
         with self._lock:
             self.first_byte = self.first_byte or now
             self.received += len(data)
+            if self.raw is not None:
+                self.raw += data
             self.screen.feed(data)
             owed, self.screen.owed = self.screen.owed, []
             self._look(now)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests import seat
 from tests.harness import Daemon
+from tests.terminal import Terminal, tmux_missing
 
 Start = Callable[..., Daemon]
 
@@ -37,3 +39,19 @@ def daemon(daemon_for: Start) -> Start:
         return daemon_for(config, **options).start(*args)
 
     return start
+
+
+@pytest.fixture
+def sit(daemon_for: Start) -> Iterator[Callable[..., Terminal]]:  # its daemons are ended after the terminals
+    """Show a daemon in the TUI, in tmux: `sit(daemon, columns=80, rows=24)`."""
+    if reason := tmux_missing():
+        pytest.skip(reason)
+    opened: list[Terminal] = []
+
+    def start(it: Daemon, *args: Any, **options: Any) -> Terminal:
+        opened.append(seat.in_tmux(it, *args, **options))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
