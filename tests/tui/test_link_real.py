@@ -36,7 +36,7 @@ async def test_a_core_that_is_killed_is_replaced_under_the_eyes_of_the_link(daem
         await seen.until(lambda: seen.world.boot != boot and seen.phase is Phase.LIVE, 15)
         await seen.until(lambda: seen.world.counts().up == 3, 15)
         assert [proc.view.pid for proc in seen.world.procs()] == pids
-        assert any(change.another for change in seen.changes)
+        await seen.until(lambda: any(change.another for change in seen.changes))
         numbers = [each.seq for each in seen.link.recent]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
