@@ -124,6 +124,13 @@ class Governed(App[Any]):
         self._frame_owed = False
         self.screen.refresh()
 
+    def hung_up(self) -> None:
+        """Take note that the terminal is gone: Textual's last words must not wait for a writer that is dead."""
+        queue = self._writer_queue()
+        if queue is not None:
+            queue.maxsize = 0
+        self.governor.quiet = True  # nobody will answer what was asked
+
     async def _post_message(self, message: Message) -> bool:
         # the driver's thread hands in what the terminal says; an answer does not queue up behind the app's own messages
         if isinstance(message, events.CursorPosition):

@@ -11,9 +11,8 @@ import os
 import select
 import signal
 import sys
-from typing import Any
 
-from textual.app import App
+from taskmaster_tui._textual_compat import Governed
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks at the terminal; a hang-up that comes without a signal (nohup, a dead ssh) is seen so."""
@@ -21,7 +20,7 @@ _LOOK_EVERY = 1.0
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM)
 
 
-def heed(app: App[Any]) -> None:
+def heed(app: Governed) -> None:
     """Heed signals and the end of the terminal from now on; needs the running loop."""
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
@@ -32,8 +31,10 @@ def heed(app: App[Any]) -> None:
     app.set_interval(_LOOK_EVERY, lambda: leave(app, signal.SIGHUP) if hangup.poll(0) else None)
 
 
-def leave(app: App[Any], number: int) -> None:
+def leave(app: Governed, number: int) -> None:
     """End with the status that a shell gives for this signal."""
+    if number == signal.SIGHUP:
+        app.hung_up()
     app.exit(128 + number, return_code=128 + number)
 
 
