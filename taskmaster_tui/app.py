@@ -199,6 +199,10 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
         known = BY_ID.get(str(parameters[0])) if parameters else None
         return False if known is None else available(known, self.context)
 
+    def on_key(self) -> None:
+        """Take refusals off the rows at the next key; what the key does comes after this."""
+        self.commander.forget_refusals()
+
     async def run_action(
         self,
         action: str | ActionParseResult,
@@ -222,7 +226,6 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
     async def perform(self, action_id: str) -> bool:
         """Carry out an action; return False, and say why, if it cannot be at the moment."""
         action = BY_ID[action_id]
-        self.commander.forget_refusals()
         if not available(action, self.context):
             self.say(self._why_not(action.needs), "warn")
             return False

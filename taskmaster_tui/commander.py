@@ -26,6 +26,9 @@ _DONE = {
     "hold": "held: no automatic restart", "release": "released", "signal": "signalled", "scale": "scaled",
 }  # fmt: skip
 
+_UNDONE = frozenset({"start", "stop", "kill", "hold", "release", "scale"})
+"""What the core can take back."""
+
 
 class Commander:
     """Speak to the core for the person at the keyboard."""
@@ -60,11 +63,11 @@ class Commander:
         """Take the last action back, or say why it cannot be."""
         try:
             planned = await self._app.link.call("undo", args={"plan": True})
-            if planned.get("op") == "rollback":
-                await self._app.roll_back(planned.get("args", {}).get("generation"))
+            if not await self.agrees(Question("Undo", [clean(planned["text"])])):
+                self._app.say("nothing was done")
                 return
-            question = Question("Undo", [clean(planned["text"])])
-            if not await self.agrees(question):
+            if planned.get("op") == "rollback":  # it writes files, which is our own command's to do
+                await self._app.undo_reload()
                 return
             result = await self._app.link.call("undo", args={"confirmed": True})
         except TaskmasterError as error:
@@ -104,9 +107,13 @@ class Commander:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
             self._app.say(clean(f"{first.key}: {first.note or first.state}{more}"), "error")
             return
+        if verb == "shutdown":
+            self._app.say("everything is stopped; core and shim end", "good")
+            return
         notes = {each.note for each in done.outcomes if each.note}
         said = f" · {notes.pop()}" if len(notes) == 1 else ""
-        self._app.say(clean(f"{', '.join(select)} {_DONE.get(verb, 'done')}{said}   u undo"), "good")
+        hint = f"   {self._app.key_of('app.undo')} undo" if verb in _UNDONE else ""
+        self._app.say(clean(f"{', '.join(select)} {_DONE.get(verb, 'done')}{said}{hint}"), "good")
 
     def _tell(self, keys: Sequence[str]) -> None:
         self._app.changed(Change(keys=set(keys)))

@@ -35,8 +35,11 @@ class Managing:
         self.tm.link.retry_now()
         self.tm.say("trying again…")
 
-    async def do_core_start(self) -> None:
+    def do_core_start(self) -> None:
         """Start the core with the config that is found, in the background."""
+        self.tm.run_worker(self._start_core(), group="outside", exclusive=True)
+
+    async def _start_core(self) -> None:
         self.tm.say("starting the core…", "busy")
         status, _, err = await outside.quietly(self._command("up", "--detach"))
         if status:
@@ -60,8 +63,15 @@ class Managing:
 
     async def roll_back(self, generation: int | None) -> None:
         """Write back and apply an earlier generation."""
-        words = ["rollback", *([str(generation)] if generation is not None else []), "-y"]
-        status, out, err = await outside.quietly(self._command(*words))
+        await self._write_back("rollback", *([str(generation)] if generation is not None else []))
+
+    async def undo_reload(self) -> None:
+        """Take the last reload back: the same, and the core forgets that there was one."""
+        await self._write_back("undo")
+
+    async def _write_back(self, *words: str) -> None:
+        """Have our own command write the files; the person has agreed."""
+        status, out, err = await outside.quietly(self._command(*words, "-y"))
         said = (out if status == 0 else err).strip().splitlines()
         self.tm.say(clean(said[0] if said else f"status {status}"), "error" if status else "good")
 
@@ -70,8 +80,11 @@ class Managing:
         view = await self.tm.main.go("config")
         view.open("plan")  # type: ignore[attr-defined]  # ConfigView, which is loaded when it is first wanted
 
-    async def do_jobs_demo(self) -> None:
+    def do_jobs_demo(self) -> None:
         """Start the demo in an instance of its own and show it."""
+        self.tm.run_worker(self._start_demo(), group="outside", exclusive=True)
+
+    async def _start_demo(self) -> None:
         demo = Path(__file__).parent.parent / "config" / "demo.toml"
         if not demo.exists():
             self.tm.say("the demo is not part of this installation", "warn")

@@ -67,7 +67,7 @@ class Confirm(ModalScreen[bool]):
         """Move between the two buttons with the arrows, and with hjkl."""
         if event.key in ("left", "right", "h", "l", "up", "down", "j", "k") and not self._question.typed:
             event.stop()
-            self.focus_next() if event.key in ("right", "l", "down", "j") else self.focus_previous()
+            self.query_one("#yes" if event.key in ("right", "l", "down", "j") else "#no").focus()
 
     def action_yes(self) -> None:
         """Agree; a question that wants a word is not agreed to by a key."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -122,6 +122,13 @@ class Stage:
         """Wait until the screen shows all of these."""
         await self.until(lambda: all(word in self.text for word in words))
 
+    async def live(self) -> None:
+        """Wait until the core is heard and its jobs are shown."""
+        app = self.app
+        await self.until(lambda: app.link.health.phase is Phase.LIVE and app.world.core is not None)
+        await self.until(lambda: app.main.view is not None and app.main.view.is_mounted)
+        await self.pilot.pause()
+
     async def settled(self) -> None:
         """Wait until all that was begun by keys is done: what was not asked for by then never is."""
         await self.pilot.pause()
@@ -180,6 +187,22 @@ async def until(condition: Callable[[], object], seconds: float = 5.0, stage: St
         await asyncio.sleep(0.005)
 
 
+@contextmanager
+def acore(*made: dict[str, Any], **more: Any) -> Iterator[FakeCore]:
+    """Have a scripted core for a while."""
+    core = scripted(*made, **more)
+    try:
+        yield core
+    finally:
+        core.close()
+
+
+async def _beats(core: FakeCore) -> None:
+    while True:
+        core.publish("beat", {"boot": core.boot, "seq": core.seq})
+        await asyncio.sleep(0.5)
+
+
 @asynccontextmanager
 async def running(
     core: FakeCore, size: tuple[int, int] = (120, 36), *, live: bool = True, **options: Any
@@ -188,10 +211,12 @@ async def running(
     cleaned = {name: value for name, value in os.environ.items() if name not in CLEAN}
     with mock.patch.dict(os.environ, cleaned | home_of(core), clear=True):
         app = TaskmasterApp(Options(**({"socket": core.commands} | options)))
-        async with app.run_test(size=size) as pilot:
-            stage = Stage(app, pilot, core)
-            if live:
-                await stage.until(lambda: app.link.health.phase is Phase.LIVE and app.world.core is not None)
-                await stage.until(lambda: app.main.view is not None and app.main.view.is_mounted)
-                await pilot.pause()
-            yield stage
+        heart = asyncio.create_task(_beats(core))
+        try:
+            async with app.run_test(size=size) as pilot:
+                stage = Stage(app, pilot, core)
+                if live:
+                    await stage.live()
+                yield stage
+        finally:
+            heart.cancel()
