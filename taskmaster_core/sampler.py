@@ -137,7 +137,8 @@ class Sampler:
     def _finish(self, began: float, due: float) -> None:
         """Make a sample of what was read, and tell it to those who look."""
         interval = began - self._taken if self._before else None
-        usages = {key: self._usage(key, reading) for key, reading in self._found.items()}
+        processors = os.cpu_count() or 1  # once: each time the C library reads a file for it
+        usages = {key: self._usage(key, reading, processors) for key, reading in self._found.items()}
         self._newest = {str(key): usage for key, usage in usages.items() if usage is not None}
         self._before = {key: (self._roots[key].run, reading) for key, reading in self._found.items()}
         self._taken = began
@@ -150,7 +151,7 @@ class Sampler:
         for then in waiting:
             then()
 
-    def _usage(self, key: Key, reading: Reading) -> Usage | None:
+    def _usage(self, key: Key, reading: Reading, processors: int) -> Usage | None:
         run = self._roots[key].run
         proc = self._supervisor.procs.get(key)
         if proc is None or proc.run != run or proc.pid is None:
@@ -160,7 +161,7 @@ class Sampler:
             used, seconds = reading.used - before.used, reading.at - before.at
         else:
             used, seconds = reading.used, reading.at - (proc.started_at or reading.at)
-        return Usage(run, percent(used, seconds, os.cpu_count() or 1), reading.rss)
+        return Usage(run, percent(used, seconds, processors), reading.rss)
 
     def _publish(self, interval: float | None) -> None:
         processes = {key: (usage.cpu, usage.rss) for key, usage in self._newest.items()}
