@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.color import Color
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -85,6 +86,7 @@ class LineCanvas(Widget):
         self._seen_revision = -1
         self._paused_at: int | None = None
         self._ground: object = None
+        self._background = Color(0, 0, 0)
 
     def set_source(self, source: LineSource, *, follow: bool = True) -> None:
         """Show another source from its end, or from where `show_line` will say."""
@@ -153,9 +155,8 @@ class LineCanvas(Widget):
 
     def _filtered(self, strip: Strip) -> Strip:
         """Apply what Textual does to all colours: the 16 colours of a theme, NO_COLOR."""
-        _, background = self.background_colors
         for each in self.get_line_filters():
-            strip = strip.apply_filter(each, background)
+            strip = strip.apply_filter(each, self._background)
         return strip
 
     def _rows_of(self, number: int) -> int:
@@ -167,8 +168,8 @@ class LineCanvas(Widget):
         if not height:
             self._spots = []
             return []
-        if self._ground != self.background_colors:  # a container changed its colour: nobody tells its children
-            self._ground = self.background_colors
+        if self._ground != (ground := self.background_colors):  # a container changed its colour: nobody tells us
+            self._ground, self._background = ground, ground[1]
             self._take_styles()
         if self.source.revision != self._seen_revision:
             self._seen_revision = self.source.revision

@@ -130,7 +130,7 @@ async def test_a_search_in_the_core_goes_from_hit_to_hit(daemon: Daemon) -> None
             await until(lambda: (row := view.row_here()) is not None and row.data == b"000177777\n", 20)
             view.previous_hit()
             await until(lambda: (row := view.row_here()) is not None and row.data == b"000077777\n", 20)
-            assert any("000077776" in line for line in shown(view.pager))
+            await until(lambda: any("000077776" in line for line in shown(view.pager)), 20)
 
 
 async def test_only_matches_of_a_long_log_are_shown_and_enter_goes_to_the_place(daemon: Daemon) -> None:
@@ -144,7 +144,7 @@ async def test_only_matches_of_a_long_log_are_shown_and_enter_goes_to_the_place(
             view.pager.cursor = view.buffer.first + 3
             view.choose()
             await until(lambda: any("000035554" in line for line in shown(view.pager)), 20)
-            assert any("000035556" in line for line in shown(view.pager))
+            await until(lambda: any("000035556" in line for line in shown(view.pager)), 20)
 
 
 async def test_the_oldest_line_and_back_to_the_newest(daemon: Daemon) -> None:
@@ -155,7 +155,7 @@ async def test_the_oldest_line_and_back_to_the_newest(daemon: Daemon) -> None:
             await until(lambda: any("000199999" in line for line in shown(view.pager)), 20)
             view.goto_start()
             await until(lambda: shown(view.pager)[:1] and "000000000" in shown(view.pager)[0], 20)
-            assert view.buffer.position(*view.pager.on_screen)[0] == 0.0
+            await until(lambda: view.buffer.position(*view.pager.on_screen)[0] == 0.0)
             view.goto_end()
             await until(lambda: any("000199999" in line for line in shown(view.pager)), 20)
             assert view.following
