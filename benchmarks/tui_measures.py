@@ -62,7 +62,9 @@ def at_home(argv: Sequence[str], columns: int, rows: int, link: Link | None = No
     """Run a program in a terminal, with a home of its own, so that nobody's settings or last place count."""
     with tempfile.TemporaryDirectory(prefix="tmb-") as home:
         places = dict.fromkeys(("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), home)
-        with RawTerminal(argv, columns=columns, rows=rows, link=link, env=places, cwd=worlds.ROOT) as terminal:
+        # compiled once, as it is for everybody who installs it
+        env = {**places, "PYTHONDONTWRITEBYTECODE": ""}
+        with RawTerminal(argv, columns=columns, rows=rows, link=link, env=env, cwd=worlds.ROOT) as terminal:
             yield terminal
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ from typing import Any
 import pytest
 from textual.app import App
 
+from tests.pictures import difference
 from tests.terminal import Terminal, tmux_missing
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-IDS = re.compile(r"terminal-\d+")
 
 
 @pytest.fixture
@@ -33,24 +31,13 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
         each.close()
 
 
-def normal(svg: str) -> str:
-    """Return the picture without what differs from writing to writing: the ids that Textual derives from a hash."""
-    return IDS.sub("terminal", svg)
-
-
 @pytest.fixture
 def snapshot_svg(tmp_path: Path) -> Callable[[App[Any], str], None]:
     """Compare what an app shows with `snapshots/NAME.svg`; TM_UPDATE_SNAPSHOTS=1 writes it."""
 
     def compare(app: App[Any], name: str) -> None:
-        kept, now = SNAPSHOTS / f"{name}.svg", normal(app.export_screenshot(title=name))
-        if os.environ.get("TM_UPDATE_SNAPSHOTS"):
-            SNAPSHOTS.mkdir(exist_ok=True)
-            kept.write_text(now)
-        elif not kept.exists():
-            pytest.fail(f"no picture {kept}; TM_UPDATE_SNAPSHOTS=1 writes it")
-        elif kept.read_text() != now:
-            (seen := tmp_path / f"{name}.svg").write_text(now)
-            pytest.fail(f"not what it was\n was: {kept}\n is:  {seen}\nTM_UPDATE_SNAPSHOTS=1 takes it over")
+        picture = app.export_screenshot(title=name)
+        if different := difference(picture, SNAPSHOTS / f"{name}.svg", tmp_path / f"{name}.svg"):
+            pytest.fail(different)
 
     return compare
