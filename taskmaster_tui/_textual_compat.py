@@ -19,6 +19,7 @@ from rich.console import Console
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App
+from textual.filter import Monochrome, NoColor
 from textual.message import Message
 
 from taskmaster_tui.governor import FPS, Governor
@@ -59,6 +60,11 @@ def pressed(event: events.CursorPosition) -> str | None:
     """Return the key that Textual took for a cursor report: F3 with modifiers is CSI 1;2R to CSI 1;8R."""
     modifiers = F3_MODIFIERS.get(event.x + 1) if event.y == 0 else None
     return f"{modifiers}+f3" if modifiers else None
+
+
+def without_colours(app: App[Any]) -> None:
+    """Paint no colour at all: Textual's own answer to NO_COLOR is shades of grey."""
+    app._filters[:] = [*(each for each in app._filters if not isinstance(each, Monochrome)), NoColor()]  # noqa: SLF001
 
 
 class Lean(CompositorUpdate):

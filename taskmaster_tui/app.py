@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from textual import events
 from textual.actions import ActionParseResult
 from textual.app import App
 from textual.binding import BindingType
@@ -22,7 +23,7 @@ from textual.screen import Screen
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui import keys, leaving, settings, themes
-from taskmaster_tui._textual_compat import Governed
+from taskmaster_tui._textual_compat import Governed, without_colours
 from taskmaster_tui.actions import BY_ID, Context, available
 from taskmaster_tui.bindings import bindings
 from taskmaster_tui.commander import Commander
@@ -35,6 +36,7 @@ from taskmaster_tui.model.world import World
 from taskmaster_tui.options import Options
 from taskmaster_tui.screens.main import MainScreen
 from taskmaster_tui.screens.view import View
+from taskmaster_tui.telling import Telling
 
 _DO = re.compile(r"app\.do\('([a-z._]+)'\)")
 """An action of the table as bindings and clicks spell it."""
@@ -49,7 +51,7 @@ _KEEP_AFTER = 1.0
 """Seconds from a change of place to its file: a burst of cursor keys is one write."""
 
 
-class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
+class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
     """Show one core."""
 
     CSS_PATH = "taskmaster.tcss"
@@ -96,6 +98,8 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
             self.register_theme(theme)
         chosen = self.options.theme or self.preferences.theme or themes.default(self.environ)
         self.theme = chosen if chosen in self.available_themes else "dark"
+        if self.no_color:
+            without_colours(self)
         self.set_keymap(self.keymap)
         self.link.load_cached(self.world)  # something to look at before the core has answered
         self.run_worker(self.link.run(), name="link", group="link")
@@ -113,6 +117,7 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
     async def on_unmount(self) -> None:
         """Leave: keep the place, let go of the core."""
         self.live.close()
+        self.notifier.restore()
         self.keep_place()
         await self.link.close()
 
@@ -168,8 +173,10 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
 
     def changed(self, change: Change) -> None:
         """Pass on what the link heard, unless the picture is frozen."""
-        if self.is_running and self.screen_stack and self.frozen is None:
-            self.main.changed(change)
+        if self.is_running and self.screen_stack:
+            self.tell(change)
+            if self.frozen is None:
+                self.main.changed(change)
 
     @property
     def context(self) -> Context:
@@ -199,9 +206,10 @@ class TaskmasterApp(Dialogs, Managing, Governed, App[int]):
         known = BY_ID.get(str(parameters[0])) if parameters else None
         return False if known is None else available(known, self.context)
 
-    def on_key(self) -> None:
+    def on_key(self, event: events.Key) -> None:
         """Take refusals off the rows at the next key; what the key does comes after this."""
         self.commander.forget_refusals()
+        self.explain_key(event)
 
     async def run_action(
         self,

@@ -31,6 +31,10 @@ class Change(Struct):
     """Processes whose output grew."""
     another: bool = False
     """Another core answers than before: it was restarted or upgraded."""
+    kept: int = 0
+    """Processes that went on through that."""
+    lost: int = 0
+    """Processes that ran before and do not any more."""
 
 
 class Changes:
@@ -61,9 +65,10 @@ class Changes:
         """Note that a process's output grew."""
         self._noted().logs.add(key)
 
-    def another(self) -> None:
-        """Note that it is another core."""
-        self._noted().another = True
+    def another(self, kept: int, lost: int) -> None:
+        """Note that it is another core, and how many processes went on."""
+        change = self._noted()
+        change.another, change.kept, change.lost = True, kept, lost
 
     def health(self) -> None:
         """Note that the connection is another, and tell at the end of this turn."""

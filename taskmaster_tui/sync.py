@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import time
 
 import msgspec
@@ -148,9 +148,11 @@ class Sync:
             self.ask()
 
     def _take(self, status: wire.Status) -> None:
-        if self._follower is not None and self._world.boot != status.core.boot:
-            self._changes.another()
+        before = {proc.key: proc.view.pid for proc in self._world.procs() if proc.view.pid is not None}
+        another = self._follower is not None and self._world.boot != status.core.boot
         self._world.load(status, time())
+        if another:
+            self._replaced(before)
         self._n = status.core.batches
         early, self._early = self._early, []
         self._loaded, self._asking = True, None
@@ -163,6 +165,10 @@ class Sync:
             self._catch_up(first=True)
         elif self._follower.beat(status.core.boot, status.core.seq) is Verdict.ASK:
             self._catch_up()
+
+    def _replaced(self, before: Mapping[str, int]) -> None:
+        kept = sum((proc := self._world.proc(key)) is not None and proc.view.pid == pid for key, pid in before.items())
+        self._changes.another(kept, len(before) - kept)
 
     def _state(self, batch: wire.StateBatch) -> None:
         if self._asking is not None or not self._loaded:

@@ -13,8 +13,11 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
 
+from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui.link import Change
+from taskmaster_tui.model import fmt
 from taskmaster_tui.screens.view import View
+from taskmaster_tui.widgets.banner import Banner
 from taskmaster_tui.widgets.bars import Header, KeyBar, StatusLine, Tabs
 from taskmaster_tui.widgets.trouble import Trouble
 
@@ -57,6 +60,7 @@ class MainScreen(Screen[None]):
         """Lay out what every view shares."""
         yield Header(id="header")
         yield Tabs(id="tabs")
+        yield Banner(id="banner")
         yield Trouble(id="trouble")
         yield Container(id="views")
         yield StatusLine(id="status")
@@ -151,16 +155,39 @@ class MainScreen(Screen[None]):
             return
         for event in change.events:
             self.query_one(StatusLine).heard(event)
+        if change.another:
+            self._replaced(change)
         if change.health:
-            self.query_one(Trouble).show(self.tm.link.health)
-            self.set_class(self.query_one(Trouble).display and not self.tm.world.jobs, "-alone")
-            self.refresh_bindings()
+            self.connected_or_not()
+        if change.world or change.health:
+            self.query_one(Banner).renew()
         if change.world or change.health or change.keys or change.metrics:
             self.query_one(Header).request()
             self.query_one(Tabs).request()
         view = self.view
         if view is not None:
             view.changed(change)
+
+    def connected_or_not(self) -> None:
+        """Say how the connection is, and paint what is not heard any more as what it was."""
+        past = not self.tm.context.live
+        if past is not self.has_class("-past"):
+            self.set_class(past, "-past")
+            self.refresh()
+        trouble = self.query_one(Trouble)
+        trouble.show(self.tm.link.health)
+        self.set_class(trouble.display and not self.tm.world.jobs, "-alone")
+        self.refresh_bindings()
+
+    def _replaced(self, change: Change) -> None:
+        """Say that another core answers, and that the jobs did not feel it."""
+        core = self.tm.world.core
+        if core is None:
+            return
+        kept = f"{fmt.count(change.kept)} process{'es' * (change.kept != 1)} kept"
+        text = f"core {clean(core.version)} (pid {core.pid}) took over: {kept}, {fmt.count(change.lost)} lost"
+        self.tm.notify(text, severity="warning" if change.lost else "information", timeout=8, markup=False)
+        self.say(text, "warn" if change.lost else "good")
 
     def say(self, text: str, role: str) -> None:
         """Show a sentence."""
@@ -171,6 +198,7 @@ class MainScreen(Screen[None]):
         if self.tm.frozen is not None or not self.is_current:
             return
         self.query_one(Header).request()
+        self.query_one(Trouble).tick()
         view = self.view
         if view is not None:
             view.tick()

@@ -13,6 +13,8 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
+from taskmaster_core.logs.sanitize import clean
+
 
 class Piece(NamedTuple):
     """Hold a part of the line: its text, the role it is painted in, and the action that a click on it carries out."""
@@ -63,6 +65,7 @@ class Bar(Widget):
 
 def fitted(pieces: Sequence[Piece], width: int) -> list[Piece]:
     """Return pieces that fill the width exactly: the gap grows, what is too much is cut at the end."""
+    pieces = [piece if piece is GAP else harmless(piece) for piece in pieces]
     room = width - sum(cell_len(piece.text) for piece in pieces if piece is not GAP)
     found: list[Piece] = []
     left = width
@@ -74,6 +77,18 @@ def fitted(pieces: Sequence[Piece], width: int) -> list[Piece]:
         if text:
             found.append(piece._replace(text=text))
     return found
+
+
+def harmless(piece: Piece) -> Piece:
+    """Return a piece that no terminal acts on: the last gate, whatever was forgotten before it."""
+    text = piece.text
+    if text.isprintable():
+        return piece
+    return piece._replace(text="".join(each if each.isprintable() else _instead(each) for each in clean(text)))
+
+
+def _instead(character: str) -> str:
+    return " " if character.isspace() else ""
 
 
 def style_of(piece: Piece) -> str:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _LOUD = frozenset({"fatal", "unkillable", "config_error", "reload_refused", "log_trouble", "journal_trouble"})
 """Events that are put on the status line by themselves."""
 
+_SLIVER = 40
+"""Below so many columns the header is a summary: the connection and how many are in which state."""
+
 _VIEWS = ("jobs", "logs", "events", "metrics", "config")
 
 
@@ -57,17 +60,26 @@ class Header(LiveBar):
     """Say which core this is, how the connection is, and how the whole is doing."""
 
     def pieces(self, width: int) -> Sequence[Piece]:
-        """Return name, connection, counts or totals, and the clock."""
+        """Return name, connection, counts or totals, and the clock; what matters least gives way first."""
         app = self.tm
         narrow = width < 100
-        clock = fmt.clock(app.now())
-        left = [Piece(" taskmaster", "accent", bold=True), Piece(f"  {clean(app.options.instance)}", bold=True)]
+        counts = count_pieces(self, words=False) if narrow else []
+        if width < _SLIVER or app.main.has_class("-flat"):
+            return [Piece(" "), *self._connection(), *counts, *self._config(narrow=True)]
+        now = fmt.clock(app.now())
+        clock = [Piece(f"  {now[:5] if narrow else now}", "dim")]
+        name = [Piece(" taskmaster", "accent", bold=True)]
+        left = [Piece(f" {clean(app.options.instance)}" if narrow else f"  {clean(app.options.instance)}", bold=True)]
         right = [*self._connection(), *([Piece("  read-only", "warn")] if app.options.read_only else [])]
         if app.frozen is not None:
-            right.append(Piece(f"   frozen {fmt.clock(app.frozen)} · F resumes", "warn", "app.freeze"))
-        right += [] if narrow else self._config()
-        right += count_pieces(self, words=False) if narrow else self._totals()
-        return [*left, GAP, *right, Piece(f"  {clock[:5] if narrow else clock} ", "dim")]
+            right.append(Piece(f"  frozen {fmt.clock(app.frozen)} · F resumes", "warn", "app.freeze"))
+        right += self._config(narrow=narrow)
+        totals = [] if narrow else self._totals()
+        for optional in (totals, clock, counts, name):
+            if sum(cell_len(each.text) for each in (*name, *left, *right, *counts, *totals, *clock)) < width:
+                break
+            optional.clear()
+        return [*name, *left, GAP, *right, *counts, *totals, *clock, Piece(" ")]
 
     def _connection(self) -> list[Piece]:
         health = self.tm.link.health
@@ -88,23 +100,27 @@ class Header(LiveBar):
         wait = f", try {health.attempt}" if health.attempt else ""
         return [Piece(f"{glyph['done']} {word} {since}{wait}", "failed", "core.retry")]
 
-    def _config(self) -> list[Piece]:
+    def _config(self, *, narrow: bool) -> list[Piece]:
         core = self.tm.world.core
         if core is None:
             return []
-        if core.pending:
-            return [Piece(f"   {core.pending} job{'s' * (core.pending > 1)} to reload", "warn", "go.config")]
-        errors = len(core.config_problems)
-        if errors:
+        said = []
+        if errors := len(core.config_problems):
             sign = self.glyph["failed"]
-            return [Piece(f"   config {sign} {errors} problem{'s' * (errors > 1)}", "failed", "go.config")]
-        return [Piece(f"   config ok · generation {core.generation}", "dim", "go.config")]
+            many = f" {fmt.count(errors)}" if narrow else f" {fmt.count(errors)} problem{'s' * (errors > 1)}"
+            said.append(Piece(f"  config {sign}{many}", "failed", "go.config"))
+        if core.pending:
+            jobs = "" if narrow else f"job{'s' * (core.pending > 1)} "
+            said.append(Piece(f"  {fmt.count(core.pending)} {jobs}to reload", "warn", "config.reload"))
+        if said or narrow:
+            return said
+        return [Piece(f"  config ok · generation {core.generation}", "dim", "go.config")]
 
     def _totals(self) -> list[Piece]:
         cpu, rss = self.tm.world.totals()
         if not rss:
             return []
-        return [Piece(f"   cpu {fmt.percent(cpu).strip()}  mem {fmt.size(rss).strip()}", "dim", "go.metrics")]
+        return [Piece(f"  cpu {fmt.percent(cpu).strip()}  mem {fmt.size(rss).strip()}", "dim", "go.metrics")]
 
 
 class Tabs(LiveBar):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from rich.cells import cell_len
 from textual import events
@@ -14,7 +15,7 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
-from taskmaster_tui.widgets.bar import Piece, style_of
+from taskmaster_tui.widgets.bar import Piece, harmless, style_of
 
 Line = Sequence[Piece]
 
@@ -22,11 +23,11 @@ Line = Sequence[Piece]
 class Card(Widget):
     """Show lines of pieces; as high as they are."""
 
-    DEFAULT_CSS = "Card { height: auto; width: 1fr; }"
+    DEFAULT_CSS = "Card { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(self, lines: Iterable[Line] = (), *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
-        self._lines = [tuple(line) for line in lines]
+        self._lines = [tuple(map(harmless, line)) for line in lines]
         self._painted: list[Line] = []
 
     @property
@@ -36,7 +37,7 @@ class Card(Widget):
 
     def set_lines(self, lines: Iterable[Line]) -> None:
         """Show other lines; nothing is painted when they are the same."""
-        new = [tuple(line) for line in lines]
+        new = [tuple(map(harmless, line)) for line in lines]
         if new != self._lines:
             height = len(self._broken(self.size.width))
             self._lines = new
@@ -70,10 +71,26 @@ class Card(Widget):
 
 
 def broken(line: Line, width: int) -> list[Line]:
-    """Break a line of one piece to the width; a line of several is a row of buttons and is left alone."""
-    if len(line) != 1 or width <= 0 or cell_len(line[0].text) <= width:
+    """Break a line to the width: a sentence between words, a row of buttons between buttons."""
+    if width <= 0 or sum(cell_len(piece.text) for piece in line) <= width:
         return [line]
+    if len(line) != 1:
+        return _in_rows(line, width) if any(piece.do for piece in line) else [line]
     text = line[0].text
     indent = " " * (len(text) - len(text.lstrip()))
     parts = textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
     return [(line[0]._replace(text=part),) for part in parts]
+
+
+def _in_rows(line: Line, width: int) -> list[Line]:
+    rows: list[list[Piece]] = [[]]
+    used = 0
+    for _, group in groupby(line, key=lambda piece: piece.do):
+        button = list(group)
+        wide = sum(cell_len(piece.text) for piece in button)
+        if rows[-1] and used + wide > width:
+            rows.append([])
+            used = 0
+        rows[-1] += button
+        used += wide
+    return list(rows)

@@ -58,6 +58,9 @@ class Painted(Widget):
     ascii = False
     """Whether to paint with ASCII alone; follows the app's `glyphs`."""
 
+    past = False
+    """Whether to paint dimmed: nobody tells any more whether it is still so. Follows the screen's class `-past`."""
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's word
         super().__init__(id=id, classes=classes)
         self._looks: dict[tuple[str, ...], Style] = {}
@@ -112,8 +115,10 @@ class Painted(Widget):
     def _grounded(self) -> Color:
         """Return the background; forget styles if it or the glyphs changed: nobody tells a container's children."""
         ground, glyphs = self.background_colors, getattr(self.app, "glyphs", "unicode")
-        if (ground, glyphs) != self._ground:
-            self._ground = (ground, glyphs)
+        past = self.screen.has_class("-past")
+        if (ground, glyphs, past) != self._ground:
+            self._ground = (ground, glyphs, past)
+            self.past = past
             self.ascii = glyphs == "ascii"
             self.notify_style_update()
         return ground[1]
@@ -123,7 +128,7 @@ class Painted(Widget):
         style = self.get_visual_style(*names).rich_style
         # a visual style leaves `reverse` out, and it is what a selection without colour is made of
         reverse = any(self.get_component_styles(name).text_style.reverse for name in names)
-        return style + Style(reverse=True) if reverse else style
+        return style + Style(reverse=reverse or None, dim=self.past or None)
 
 
 class Scrolled(Painted):
