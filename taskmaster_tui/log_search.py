@@ -15,7 +15,7 @@ from typing import NamedTuple
 from taskmaster_core.alogs import BOTH, Cursor, Found, LogPages, LogSource, Place
 from taskmaster_core.errors import TaskmasterError
 
-HITS_MAX = 50_000
+HITS_MAX = 20_000
 """Places remembered in each direction; nobody presses `n` so often."""
 _SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")
 _REPEATED_GROUP = re.compile(r"\)[*+{]")

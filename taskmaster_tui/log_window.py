@@ -162,12 +162,13 @@ class LogWindow:
 
     def _grown(self, lines: Sequence[Line]) -> Sequence[Line]:
         """Put the rest of an unfinished line (a prompt, a progress bar) to its begin."""
-        taken = 0
+        if not any(line.cont for line in lines):
+            return lines
+        fresh: list[Line] = []
         for line in lines:
-            if not line.cont or not self._grow(line):
-                break
-            taken += 1
-        return lines[taken:]
+            if not line.cont or not (_joined(fresh, line) or self._grow(line)):
+                fresh.append(line)
+        return fresh
 
     def _grow(self, line: Line) -> bool:
         chunk = self.chunks[-1]
@@ -259,6 +260,19 @@ class LogWindow:
         if mark is not None:
             merged += [mark, *waiting]
         return merged
+
+
+def _joined(lines: list[Line], piece: Line) -> bool:
+    """Put a piece to the line of the same page it goes on."""
+    for index in range(len(lines) - 1, max(-1, len(lines) - _LOOK_BACK), -1):
+        line = lines[index]
+        if (line.key, line.stream) == (piece.key, piece.stream):
+            fits = line.offset + len(line.data) == piece.offset and len(line.data) + len(piece.data) <= _LINE_MAX
+            if not fits or line.cut or line.data.endswith(b"\n"):
+                return False
+            lines[index] = line._replace(data=line.data + piece.data, cut=piece.cut)
+            return True
+    return False
 
 
 def rows_of(lines: Iterable[Line]) -> list[Row]:

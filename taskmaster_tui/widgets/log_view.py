@@ -49,10 +49,10 @@ class LogView(LogMoves):
 
     def grew(self, keys: set[str]) -> bool:
         """Hear that these processes have new output; False if it is not of those that are shown."""
-        if not super().grew(keys):
-            return False
-        self.search_state.poke()
-        return True
+        shown = super().grew(keys)
+        if shown and not self._hidden:
+            self.search_state.poke()
+        return shown
 
     # Search
 
@@ -76,7 +76,7 @@ class LogView(LogMoves):
         self.pager.set_match(marker(text))
         if text:
             self._begin_search(text)
-        self._tell()
+        self._paint()
 
     @work(group="log-search", exclusive=True)
     async def _begin_search(self, text: str) -> None:
@@ -89,7 +89,7 @@ class LogView(LogMoves):
                 cursor = self.buffer.window.chunks[-1].end
             elif not back_first and self.buffer.first <= first < self.buffer.end:
                 row = self.buffer.line(first)
-                place = Place(row.at, row.key, row.stream or "out", max(0, row.offset))
+                place = Place(row.at, row.key, row.stream, row.offset) if row.kind == "line" else Place(row.at)
                 cursor = (await self._logs().around(self.select, place, 1, self.streams)).begin
         except TaskmasterError as error:
             self.buffer.failed(error)
@@ -105,7 +105,8 @@ class LogView(LogMoves):
 
     def _step(self, delta: int) -> None:
         self.search_state.step(delta)
-        self._tell()
+        self._to_hit()
+        self._paint()
 
     def _to_hit(self) -> None:
         """Go to the hit the search stands at."""
@@ -237,7 +238,7 @@ class LogView(LogMoves):
     def visual(self) -> None:
         """Begin to select lines, or stop."""
         self.pager.visual()
-        self._tell()
+        self._paint()
 
     def copy(self) -> str:
         """Return what is selected, or the line that keys act on."""
