@@ -130,6 +130,23 @@ class Governed(App[Any]):
         self._frame_owed = False
         self.screen.refresh()
 
+    # Keys: Textual hands each to the focused widget and its action runs when it has come back up; what was typed behind
+    # a key (`/web` in one packet) would be taken for commands of the list instead of going into the line that `/` opens
+
+    async def on_event(self, event: events.Event) -> None:
+        """Carry out a key's action before the next key is looked at, unless a text is being typed."""
+        if isinstance(event, events.Key) and not event.is_forwarded and await self._at_once(event):
+            return
+        await super().on_event(event)
+
+    async def _at_once(self, event: events.Key) -> bool:
+        focused = self.focused
+        if not self.app_focus or self.screen.maximized is not None or self.screen.is_modal:
+            return False
+        if focused is not None and focused.check_consume_key("a", "a"):
+            return False  # a field: what is before this key in its queue comes first
+        return await self._check_bindings(event.key, priority=True) or await self._check_bindings(event.key)
+
     def hung_up(self) -> None:
         """Take note that the terminal is gone: Textual's last words must not wait for a writer that is dead."""
         queue = self._writer_queue()

@@ -75,8 +75,13 @@ class Terminal:
         )
         size = ("-x", str(columns), "-y", str(rows))
         where = ("-c", str(cwd)) if cwd else ()
-        self._tmux("-f", str(config), "new-session", "-d", "-s", "t", *size, *where, "exec " + shlex.join(argv))
+        # tmux loses a program that ends before it has looked: it begins when everything stands
+        begin = self.dir / "begin"
+        os.mkfifo(begin)
+        program = f"read -r _ < {shlex.quote(str(begin))}; exec {shlex.join(argv)}"
+        self._tmux("-f", str(config), "new-session", "-d", "-s", "t", *size, *where, shlex.join(["sh", "-c", program]))
         self.pid = int(self._tmux("display-message", "-p", "-t", "t", "#{pane_pid}"))
+        begin.write_text("\n")
 
     def _tmux(self, *words: str) -> str:
         command = ["tmux", "-L", self._name, *words]
@@ -128,10 +133,14 @@ class Terminal:
 
     @property
     def exit_status(self) -> int | None:
-        """Return how the program ended (128 + n for a signal), None while it runs."""
+        """Return how the program ended (128 + n for a signal, -1 where tmux has lost it), None while it runs."""
         words = self._tmux("display-message", "-p", "-t", "t", "#{pane_dead}/#{pane_dead_status}/#{pane_dead_signal}")
         dead, status, number = words.strip().split("/")
-        return None if dead != "1" else int(status) if status else 128 + int(number or 0)
+        if dead != "1" or not gone(self.pid):  # the end of the pty is seen before the end of the process
+            return None
+        if not status and not number:
+            return -1  # tmux 3.3 loses it where pty and process end at once
+        return int(status) if status else 128 + int(number)
 
     def wait_end(self, deadline: float = 15.0) -> int:
         """Return the exit status of the program when it has ended."""
@@ -146,6 +155,8 @@ class Terminal:
 
     def close(self) -> None:
         """End the server and what ran in it."""
+        if not self.dir.exists():
+            return
         ended = self.exit_status is not None
         with contextlib.suppress(AssertionError):
             self._tmux("kill-server")  # the program gets SIGHUP
@@ -165,7 +176,7 @@ def gone(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
