@@ -91,10 +91,6 @@ class LogPane(Widget):
         self.filter = None
         self._reopen()
 
-    def reread(self) -> None:
-        """Show the same again, by the way to the output that there is now."""
-        self._again()
-
     def set_empty(self, words: str) -> None:
         """Say what stands where there is no line."""
         if words != self.empty_words:

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from taskmaster_core.alogs import LogSource, Place
 from taskmaster_core.errors import TaskmasterError
+from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.log_search import Kept, LogSearch, marker
 from taskmaster_tui.model.fmt import clock
@@ -217,7 +218,7 @@ class LogView(LogMoves):
         if search.text:
             parts.append(f"/{search.text}  {search.words()}")
             parts += ["n next", "N prev"] + (["& keep only"] if self.filter is None else [])
-        return dot.join([*parts, "esc clears"]) if parts else ""
+        return clean(dot.join([*parts, "esc clears"])) if parts else ""
 
     # Marks and copies
 

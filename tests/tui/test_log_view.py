@@ -340,6 +340,22 @@ async def test_the_place_for_a_pager_is_the_line_somebody_is_at(view: LogView):
         assert view.copy() == "hay 999"
 
 
+async def test_G11_words_of_the_core_reach_the_status_line_without_escapes(view: LogView):
+    async with One(view).run_test(size=(80, 12)):
+        await opened(view)
+        view.buffer.problems = ["/tmp/\x1b]52;c;x\x07evil\x9b2J: no such file"]
+        view.title_words = "\x1b]0;t\x07all"
+        assert "evil" in view.status()
+        assert view.status().isprintable()
+
+
+async def test_the_oldest_line_says_that_nothing_older_is_kept(view: LogView):
+    async with One(view).run_test(size=(120, 12)):
+        await opened(view)
+        view.goto_start()
+        await until(lambda: "nothing is kept before" in view.status())
+
+
 async def test_the_input_does_not_run_markup(view: LogView):
     async with One(view).run_test(size=(80, 12)):
         await opened(view)
