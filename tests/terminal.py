@@ -75,13 +75,13 @@ class Terminal:
         )
         size = ("-x", str(columns), "-y", str(rows))
         where = ("-c", str(cwd)) if cwd else ()
-        # tmux loses a program that ends before it has looked: it begins when everything stands
-        begin = self.dir / "begin"
-        os.mkfifo(begin)
-        program = f"read -r _ < {shlex.quote(str(begin))}; exec {shlex.join(argv)}"
+        # tmux loses what ends before it has looked, and the last words of what ends: a shell around it gives it time
+        told = self.dir / "pid"
+        os.mkfifo(told)
+        program = f"sh -c 'echo $$ > {told}; exec \"$@\"' sh {shlex.join(argv)}; status=$?; sleep 0.2; exit $status"
         self._tmux("-f", str(config), "new-session", "-d", "-s", "t", *size, *where, shlex.join(["sh", "-c", program]))
-        self.pid = int(self._tmux("display-message", "-p", "-t", "t", "#{pane_pid}"))
-        begin.write_text("\n")
+        self._leader = int(self._tmux("display-message", "-p", "-t", "t", "#{pane_pid}"))
+        self.pid = int(told.read_text())
 
     def _tmux(self, *words: str) -> str:
         command = ["tmux", "-L", self._name, *words]
@@ -157,11 +157,9 @@ class Terminal:
         """End the server and what ran in it."""
         if not self.dir.exists():
             return
-        ended = self.exit_status is not None
         with contextlib.suppress(AssertionError):
             self._tmux("kill-server")  # the program gets SIGHUP
-        if not ended:
-            end_process_group(self.pid)
+        end_session(self._leader, self.pid)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -180,13 +178,13 @@ def gone(pid: int) -> bool:
         return True
 
 
-def end_process_group(pid: int, patience: float = 3.0) -> None:
-    """Wait until the leader of a session is gone, and end it when it does not go."""
+def end_session(leader: int, program: int, patience: float = 3.0) -> None:
+    """Wait until a program and the shell around it are gone, and end them when they do not go."""
     end = time.monotonic() + patience
-    while not gone(pid):
+    while not (gone(program) and gone(leader)):
         if time.monotonic() > end:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(leader, signal.SIGKILL)
             return
         time.sleep(0.02)
 
