@@ -47,7 +47,7 @@ def status(pager: LinePager, buffer: LogBuffer, streams: Sequence[str], title: s
         parts.append("100 %" if pager.following else f"{min(100, round((begin + length) * 100))} %")
         oldest = pager.on_screen[0] == buffer.first and buffer.window.at_start and not pager.following
         if oldest and buffer.end > buffer.first and (at := buffer.line(buffer.first).at):
-            parts.append(f"nothing is kept before {hour_minute(at)}")
+            parts.append(f"the oldest line, {hour_minute(at)}")
     if wrong := buffer.trouble or next(iter(buffer.problems), ""):
         parts.append(f"! {wrong}")
     return clean((" · " if unicode else " - ").join(parts))
