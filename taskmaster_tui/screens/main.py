@@ -131,6 +131,14 @@ class MainScreen(Screen[None]):
         self.zoomed = not self.zoomed
         self.set_class(self.zoomed, "-zoomed")
 
+    def on_resize(self) -> None:
+        """Give the view the focus again that a terminal too small for its panes has taken away."""
+        self.call_after_refresh(self._focus_again)
+
+    def _focus_again(self) -> None:
+        if self.focused is None and self.view is not None and self.query_one("#views").display:
+            self.view.shown()
+
     def do_app_next_pane(self) -> None:
         """Put the focus on the next pane."""
         self.focus_next()
