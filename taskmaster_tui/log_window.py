@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from sys import intern
 
 from taskmaster_core.alogs import Cursor, Line, Lines, Place
@@ -223,10 +222,27 @@ class LogWindow:
         return late
 
     def _knows(self, mark: Row) -> bool:
-        """Tell whether a remark is here already: what happened is heard live and asked for, and both may tell it."""
-        first = bisect_left(self.marks, mark.at, key=lambda row: row.at)
-        same = takewhile(lambda row: row.at == mark.at, self.marks[first:])
-        return any(row.key == mark.key and row.data == mark.data for row in same)
+        """Tell whether a remark is here already: what happened is heard live and asked for, and both may tell it.
+
+        Heard live, less may be known (how long the run had lasted): the longer words stay.
+        """
+        for index in range(bisect_left(self.marks, mark.at, key=lambda row: row.at), len(self.marks)):
+            known = self.marks[index]
+            if known.at != mark.at:
+                break
+            if known.key == mark.key and known.data.startswith(mark.data):
+                return True
+            if known.key == mark.key and mark.data.startswith(known.data):
+                self.marks[index] = mark
+                self._replace(known, mark)
+                return True
+        return False
+
+    def _replace(self, old: Row, new: Row) -> None:
+        for chunk in self.chunks:
+            if old in chunk.rows:
+                chunk.rows[chunk.rows.index(old)] = new
+                self.revision += 1
 
     def _insert(self, mark: Row) -> None:
         chunk = next(chunk for chunk in reversed(self.chunks) if (chunk.rows and chunk.rows[0].at <= mark.at) or

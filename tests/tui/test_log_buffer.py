@@ -260,6 +260,13 @@ async def test_what_is_told_twice_is_shown_once(watched: Watched):
     assert texts(buffer).count("started") == 1
 
 
+async def test_of_what_is_told_twice_the_longer_words_stay(watched: Watched):
+    buffer = await watched.show([mark(99.55, "exited 1"), mark(99.65, "stopped after 3 s")])
+    buffer.add_marks([mark(99.55, "exited 1 after 3 s"), mark(99.65, "stopped")])
+    found = [text for text in texts(buffer) if not text.startswith("line")]
+    assert found == ["exited 1 after 3 s", "stopped after 3 s"]
+
+
 async def test_a_gap_in_the_output_is_a_remark(watched: Watched):
     watched.logs.add(line(1_000, b"", note="3,112 lines dropped by rotation"))
     buffer = await watched.show()
