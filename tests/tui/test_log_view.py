@@ -282,6 +282,20 @@ async def test_the_oldest_line_and_five_minutes_ago(view: LogView):
         await until(lambda: seen(view)[0] == "needle 500")
 
 
+async def test_the_scroll_bar_is_pulled_to_a_share_of_all_output():
+    logs = needles(20_000)
+    view = LogView(lambda: logs)
+    async with One(view).run_test(size=(80, 12)) as pilot:
+        await opened(view)
+        await pilot.mouse_down(view.pager, offset=(79, 5))
+        await until(lambda: seen(view) and 9_000 < int(seen(view)[0].split()[-1]) < 11_000)
+        await pilot.hover(view.pager, offset=(79, 0))
+        await until(lambda: seen(view) and int(seen(view)[0].split()[-1]) < 300)
+        await pilot.mouse_up(view.pager, offset=(79, 0))
+        view.goto_end()
+        await until(lambda: seen(view)[-1] == "hay 19999")
+
+
 async def test_streams_go_round_and_the_place_is_kept(logs: FakeLogs, view: LogView):
     logs.lines[400:410] = [line(i, b"err %d" % i, stream="err") for i in range(400, 410)]
     async with One(view).run_test(size=(80, 12)):
