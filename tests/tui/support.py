@@ -50,6 +50,7 @@ def scripted(*made: dict[str, Any], **more: Any) -> FakeCore:
     core.on("events", []).on("show", {"jobs": []}).on("why", {"processes": []})
     core.on("config", {"files": [], "generation": 1, "settings": {}, "jobs": []})
     core.on("logs", no_lines).on("find", nothing_found)
+    core.on("reload", {"rows": [], "generation": None, "changes": 0}).on("generations", [])
     for verb in ACTS:
         core.on(verb, lambda request: done(*((key, "running") for key in keys_of(listed, request["select"]))))
     return core
@@ -205,13 +206,13 @@ async def _beats(core: FakeCore) -> None:
 
 @asynccontextmanager
 async def running(
-    core: FakeCore, size: tuple[int, int] = (120, 36), *, live: bool = True, **options: Any
+    core: FakeCore, size: tuple[int, int] = (120, 36), *, live: bool = True, beats: bool = True, **options: Any
 ) -> AsyncIterator[Stage]:
-    """Run the app against a core, from when it is live on."""
+    """Run the app against a core, from when it is live on; without `beats` the test says when one comes."""
     cleaned = {name: value for name, value in os.environ.items() if name not in CLEAN}
     with mock.patch.dict(os.environ, cleaned | home_of(core), clear=True):
         app = TaskmasterApp(Options(**({"socket": core.commands} | options)))
-        heart = asyncio.create_task(_beats(core))
+        heart = asyncio.create_task(_beats(core) if beats else asyncio.sleep(0))
         try:
             async with app.run_test(size=size) as pilot:
                 stage = Stage(app, pilot, core)
