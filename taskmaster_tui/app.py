@@ -6,6 +6,7 @@ holds no state that matters: kill it and start it again.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import re
@@ -78,6 +79,7 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         self.frozen: float | None = None
         """When the picture was stopped by hand (wall time), None if it lives."""
         self._interrupted = 0.0
+        self._given: Context | None = None
         self._keep_timer: Any = None
 
     # Life -------------------------------------------------------------------------------------------------------------
@@ -204,7 +206,18 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         if action != "do":
             return super().check_action(action, parameters)
         known = BY_ID.get(str(parameters[0])) if parameters else None
-        return False if known is None else available(known, self.context)
+        return False if known is None else available(known, self._context_now())
+
+    def _context_now(self) -> Context:
+        """Return what is given, found once for all the keys that are looked at in one go: the key bar asks for each."""
+        if self._given is None:
+            self._given = self.context
+            asyncio.get_running_loop().call_soon(setattr, self, "_given", None)
+        return self._given
+
+    def before_key(self, event: events.Key) -> None:
+        """Do the same for a key that is carried out at once."""
+        self.on_key(event)
 
     def on_key(self, event: events.Key) -> None:
         """Take refusals off the rows at the next key; what the key does comes after this."""
@@ -224,6 +237,8 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         refused = BY_ID.get(found[1]) if found is not None else None
         if refused is None or available(refused, self.context):
             return False
+        if self.instead(refused.id) != refused.id:
+            return await self.perform(refused.id)
         self.say(self._why_not(refused.needs), "warn")
         return True
 
@@ -233,7 +248,8 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
 
     async def perform(self, action_id: str) -> bool:
         """Carry out an action; return False, and say why, if it cannot be at the moment."""
-        action = BY_ID[action_id]
+        action = BY_ID[self.instead(action_id)]
+        action_id = action.id
         if not available(action, self.context):
             self.say(self._why_not(action.needs), "warn")
             return False

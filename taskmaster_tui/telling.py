@@ -70,15 +70,15 @@ class Telling:
 
     # Keys that do nothing ---------------------------------------------------------------------------------------------
 
+    def instead(self, action_id: str) -> str:
+        """Return what an action means at the moment: Enter starts the core where that is all there is to do."""
+        alone = self.tm.main.has_class("-alone") and self.tm.link.health.phase is Phase.NO_CORE
+        return "core.start" if action_id == "jobs.logs" and alone and not self.tm.options.read_only else action_id
+
     def explain_key(self, event: events.Key) -> None:
-        """Say why a key that is hidden does nothing; start the core with Enter where that is all there is to do."""
+        """Say why a key that is hidden does nothing."""
         app = self.tm
-        alone = app.main.has_class("-alone") and app.link.health.phase is Phase.NO_CORE
-        if app.screen is not app.main or not (app.options.read_only or alone) or event.key in app.active_bindings:
-            return
-        if alone and event.key == "enter" and not app.options.read_only:
-            app.call_later(app.perform, "core.start")
-        elif (action := self._meant(event.key)) is not None:
+        if app.options.read_only and app.screen is app.main and (action := self._meant(event.key)) is not None:
             app.call_later(app.perform, action.id)  # it cannot be done, and says why
 
     def _meant(self, key: str) -> actions.Action | None:

@@ -224,7 +224,7 @@ def edit(call: Call) -> int:
     """Open a copy in the editor, and take it over once it is valid."""
     path = _file(call)
     old = _read(path)
-    line = locate(old, call.options.job) if call.options.job else None
+    line = locate(old, call.options.job) if call.options.job else _first_error(path, old)
     with tempfile.TemporaryDirectory(prefix="taskmaster-") as directory:
         copy = os.path.join(directory, os.path.basename(path))
         with open(copy, "w", encoding="utf-8", newline="") as file:
@@ -238,6 +238,11 @@ def edit(call: Call) -> int:
     write_atomically(path, new)
     call.out.hint(f"wrote {path}")
     return _apply(call)
+
+
+def _first_error(path: str, text: str) -> int | None:
+    """Return the line of the first mistake in a file; None where there is none."""
+    return next((each.line for each in _problems(path, text) if each.severity == "error" and each.line), None)
 
 
 def _edited(call: Call, path: str, copy: str, line: int | None) -> str:

@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.link import Change
-from taskmaster_tui.model import story
+from taskmaster_tui.model import fmt, story
 from taskmaster_tui.screens.panes import ChartPane, EventPane, LogPane, TextPane, config_lines, env_lines, info_lines
 from taskmaster_tui.widgets.bar import Piece
 from taskmaster_tui.widgets.bars import LiveBar
@@ -115,6 +115,16 @@ class Detail(Container):
         """Show the next tab, or the one before."""
         self.open(TABS[(TABS.index(self._tab) + step) % len(TABS)])
 
+    def log_at(self, at: float, key: str) -> None:
+        """Show the output of a process at a time (Unix seconds)."""
+        self.open("logs")
+        cast("LogPane", self._tabs["logs"]).at_moment(at, key)
+
+    def back(self) -> bool:
+        """Clear the search, filter or selection in the output if it has the focus; False if there was none."""
+        tab = self._tabs.get(self._tab)
+        return isinstance(tab, LogPane) and tab.has_focus_within and tab.log_view.escape()
+
     # Row --------------------------------------------------------------------------------------------------------------
 
     def about(self, row_id: str | None) -> None:
@@ -163,9 +173,11 @@ class Detail(Container):
         """Let ages grow."""
         if self.query_one("#why-card").display:
             self._card()
+        if self._tab == "logs" and (tab := self._tabs.get("logs")) is not None:
+            cast("LogPane", tab).tick()
 
     def _title(self) -> None:
-        self.border_title = Content(self.row_id or "nothing selected")
+        self.border_title = Content(fmt.plain(self.row_id or "") or "nothing selected")
         self.border_subtitle = Content("[ ] tabs   tab here")
 
     # The why card -----------------------------------------------------------------------------------------------------

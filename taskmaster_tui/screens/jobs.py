@@ -48,7 +48,8 @@ class JobsView(Acting, Arranging):
 
     def on_mount(self) -> None:
         """Go where the person was."""
-        self._apply_split()
+        self.share_room()
+        self.rowtree.set_sort(self.rows.sort, reverse=self.rows.reverse)
         self.rebuild()
         if self.tm.place.cursor:
             self.rowtree.move_to(self.tm.place.cursor)
@@ -77,7 +78,7 @@ class JobsView(Acting, Arranging):
         """Take in what changed."""
         if not self.query("#jobs-tree"):
             return
-        self.rows.now = self.tm.now()
+        self.rows.now = self.tm.moment()
         if change.world:
             self.rebuild(live=True)
         elif change.metrics:
@@ -92,7 +93,7 @@ class JobsView(Acting, Arranging):
 
     def tick(self) -> None:
         """Let ages grow."""
-        self.rows.now = self.tm.now()
+        self.rows.now = self.tm.moment()
         self.rowtree.dirty()
         self.detail.tick()
 
@@ -117,7 +118,8 @@ class JobsView(Acting, Arranging):
     def follow_cursor(self) -> None:
         """Tell the details, and remember."""
         cursor = self.rowtree.cursor_id
-        self.tm.remember(cursor=cursor)
+        if cursor is not None:  # where nothing is shown, as before the first snapshot, the place stays what it was
+            self.tm.remember(cursor=cursor)
         touched = self.tm.world.forget_refusals()
         if touched:
             self.rowtree.dirty(self.rows.touch(touched))
@@ -137,6 +139,7 @@ class JobsView(Acting, Arranging):
         if row_id not in rows.ids():
             rows.filter, rows.problems = "", False
         self.rebuild()
+        self.keep()
         self.rowtree.move_to(row_id)
         self.follow_cursor()
 
@@ -151,6 +154,10 @@ class JobsView(Acting, Arranging):
     async def _chosen(self, event: RowTree.Chosen) -> None:
         if event.tree.id == "jobs-tree":
             await self.do_jobs_logs()
+
+    def back(self) -> bool:
+        """Go back a step in the details, where the focus is, else in the list."""
+        return self.detail.back() or super().back()
 
     # Going elsewhere --------------------------------------------------------------------------------------------------
 
@@ -186,11 +193,14 @@ class JobsView(Acting, Arranging):
 
     def _split_by(self, step: int) -> None:
         self.tm.remember(split=min(max(self.tm.place.split + step, 20), 80))
-        self._apply_split()
+        self.share_room()
 
-    def _apply_split(self) -> None:
-        """Share the room: beside each other where it is wide, else one above the other."""
+    def share_room(self) -> None:
+        """Share the room: beside each other where it is wide, else one above the other; all of it where zoomed."""
         pane = self.query_one("#jobs-pane")
+        if self.tm.main.zoomed:
+            pane.styles.width, pane.styles.max_width, pane.styles.height = "100%", None, "100%"
+            return
         narrow = self.app.size.width < 100
         pane.styles.width = "100%" if narrow else f"{self.tm.place.split}%"
         pane.styles.max_width = _WIDEST if self.tm.place.split == Place().split else None
@@ -202,7 +212,7 @@ class JobsView(Acting, Arranging):
 
     def on_resize(self) -> None:
         """Share the room anew."""
-        self._apply_split()
+        self.share_room()
 
     def do_jobs_add(self) -> None:
         """Fill in a form for a new job."""

@@ -20,7 +20,7 @@ from taskmaster_core.wire import Event
 from taskmaster_tui import outside
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.link import Change
-from taskmaster_tui.model import story
+from taskmaster_tui.model import fmt, story
 from taskmaster_tui.widgets.log_view import LogView
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class LogActions(LogMoves):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's word
         super().__init__(id=id)
         self._selectors: tuple[str, ...] | None = None
+        self._logs: object = None
 
     @property
     def tm(self) -> TaskmasterApp:
@@ -177,6 +178,7 @@ class LogActions(LogMoves):
             return
         keys = [each for selector in chosen for each in self.tm.world.keys_of(selector)]
         self.tm.link.watch_logs(set(keys) if chosen else {""})
+        self._logs = self.tm.link.logs
         self.log_view.show(chosen, labels=not chosen or len(keys) > 1, empty=self._empty(keys))
         self.run_worker(self._fetch_marks(chosen), group="marks", exclusive=True)
         if at is not None:
@@ -194,6 +196,8 @@ class LogActions(LogMoves):
         view = procs[0].view
         if view.started_at is None:
             return "no output yet: it never ran"
+        if view.pid is not None and where == "log":
+            return f"no output yet (running {fmt.age(self.tm.moment() - view.started_at)})"
         return "no output yet" if where == "log" else f"no output yet; it goes to {where}"
 
     async def _fetch_marks(self, selectors: tuple[str, ...]) -> None:
@@ -214,11 +218,23 @@ class LogActions(LogMoves):
         """Fetch what is new."""
         if self._selectors is None:
             return
+        if change.health and self.tm.link.logs is not self._logs:
+            self._logs = self.tm.link.logs  # the core is gone and its files are here, or it is back
+            self.log_view.reread()
         if change.logs:
             self.log_view.grew(change.logs)
         if change.events:
             meant = [event for event in change.events if event.type in _REMARKS and self._means(event.key)]
             self._remark(meant)
+
+    def tick(self) -> None:
+        """Let ages grow; and look for new output where no core is there to tell of it."""
+        if self._selectors is None:
+            return
+        keys = [each for selector in self._selectors for each in self.tm.world.keys_of(selector)]
+        self.log_view.set_empty(self._empty(keys))
+        if not self.tm.context.live:
+            self.log_view.grew(set(keys) or {""})
 
     def _means(self, key: str) -> bool:
         return not self._selectors or key in self._selectors or key.rpartition(":")[0] in self._selectors

@@ -88,6 +88,11 @@ class LogsView(View):
             if change.world:
                 self._title()
 
+    def tick(self) -> None:
+        """Look for output where nobody tells of it."""
+        if self.query("#logs-log"):
+            self.output.tick()
+
     @on(LogView.Changed)
     def _log_changed(self) -> None:
         self.refresh_bindings()

@@ -69,6 +69,7 @@ class MainScreen(Screen[None]):
     async def on_mount(self) -> None:
         """Show the view that was shown last, and let ages grow."""
         await self.go(self.tm.place.view if self.tm.place.view in VIEWS else "jobs")
+        self.connected_or_not()
         self.set_interval(1.0, self._tick)
 
     # Views ------------------------------------------------------------------------------------------------------------
@@ -130,6 +131,8 @@ class MainScreen(Screen[None]):
         """Give all the room to the pane that has the focus, or share it again."""
         self.zoomed = not self.zoomed
         self.set_class(self.zoomed, "-zoomed")
+        if self.view is not None:
+            self.view.share_room()
 
     def on_resize(self) -> None:
         """Give the view the focus again that a terminal too small for its panes has taken away."""
@@ -167,7 +170,7 @@ class MainScreen(Screen[None]):
             self._replaced(change)
         if change.health:
             self.connected_or_not()
-        if change.world or change.health:
+        if change.world:
             self.query_one(Banner).renew()
         if change.world or change.health or change.keys or change.metrics:
             self.query_one(Header).request()
@@ -182,6 +185,7 @@ class MainScreen(Screen[None]):
         if past is not self.has_class("-past"):
             self.set_class(past, "-past")
             self.refresh()
+        self.query_one(Banner).renew()
         trouble = self.query_one(Trouble)
         trouble.show(self.tm.link.health)
         self.set_class(trouble.display and not self.tm.world.jobs, "-alone")

@@ -147,7 +147,8 @@ def count_pieces(bar: LiveBar, *, words: bool) -> list[Piece]:
     ):  # fmt: skip
         if number or name == "up":
             said = f" {word}" if words else ""
-            found.append(Piece(f"  {bar.glyph[name]} {fmt.count(number)}{said}", name, bold=name == "failed"))
+            role = name if bar.tm.context.live else "dim"  # it was so; nobody says that it is
+            found.append(Piece(f"  {bar.glyph[name]} {fmt.count(number)}{said}", role, bold=name == "failed"))
     return found
 
 

@@ -78,6 +78,11 @@ class Trouble(Container):
         if health.phase not in (Phase.LIVE, Phase.STALE) or self.display:
             self.show(health)
 
+    def reread(self) -> None:
+        """Judge the config again at the next look."""
+        self._seen = None
+        self.show(self.tm.link.health)
+
     def _known(self, health: Health) -> words.Known:
         world, core = self.tm.world, self.tm.world.core
         gone = health.phase is Phase.NO_CORE
