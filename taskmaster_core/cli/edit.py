@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -275,9 +276,12 @@ def _decide(call: Call) -> str:
 def _run_editor(copy: str, line: int | None) -> None:
     words = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     at = [f"+{line}"] if line and os.path.basename(words[0]) in LINE_EDITORS else []
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # ctrl+c is the editor's; a handler is not inherited by it
     try:
         status = subprocess.run([*words, *at, copy], check=False).returncode
     except OSError as error:
         raise NotAsAsked(f"cannot run {words[0]}: {error.strerror}", "set VISUAL or EDITOR") from error
+    finally:
+        signal.signal(signal.SIGINT, before)
     if status != 0:
         raise NotAsAsked(f"{words[0]} ended with {status}; nothing was written")
