@@ -158,14 +158,14 @@ LOG = (
 )  # fmt: skip
 
 EVENTS = (
-    Action("events.goto", "Go there", "to the process, and its output at that moment", "enter", "taskmaster logs --since TIME {sel}", "rows", 1, _GO),
-    Action("events.log", "Its log", "its output at that moment, full screen", "o", "taskmaster logs --since TIME {sel}", "rows", 2, _GO),
+    Action("events.goto", "Go there", "to the process, and its output at that moment", "enter", "taskmaster logs --since TIME {sel}", "", 1, _GO),
+    Action("events.log", "Its log", "its output at that moment, full screen", "o", "taskmaster logs --since TIME {sel}", "", 2, _GO),
     Action("events.filter", "Filter", "show what matches", "slash", "taskmaster events {sel}", bar=3),
     Action("events.follow", "Follow", "stay at the newest, or stay here", "f", "taskmaster events -f", bar=4),
     Action("events.problems", "Problems", "only what went wrong", "exclamation_mark", "taskmaster events", bar=5),
     Action("events.older", "Earlier", "scrub: the same process's event before", "left_square_bracket", bar=6),
     Action("events.newer", "Later", "scrub: the same process's next event", "right_square_bracket"),
-    Action("events.details", "Details", "everything the event says", "i", "taskmaster events --json {sel}", "rows", 7),
+    Action("events.details", "Details", "everything the event says", "i", "taskmaster events --json {sel}", "", 7),
 )  # fmt: skip
 
 METRICS = (

@@ -58,6 +58,9 @@ class View(Widget):
     def tick(self) -> None:
         """Let ages grow; called once a second while the view is shown."""
 
+    def share_room(self) -> None:
+        """Share the room among the panes; called when it is another one, as by zooming."""
+
     def back(self) -> bool:
         """Go one step back within the view; return False if there is none."""
         return False
