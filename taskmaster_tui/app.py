@@ -35,6 +35,7 @@ from taskmaster_tui.live import Live
 from taskmaster_tui.managing import Managing
 from taskmaster_tui.model.world import World
 from taskmaster_tui.options import Options
+from taskmaster_tui.remembering import Remembering
 from taskmaster_tui.screens.main import MainScreen
 from taskmaster_tui.screens.view import View
 from taskmaster_tui.telling import Telling
@@ -48,11 +49,8 @@ _NOT_NOW = {
     "empty": "there are jobs already: `taskmaster -f config/demo.toml --instance demo up` shows the demo",
 }  # fmt: skip
 
-_KEEP_AFTER = 1.0
-"""Seconds from a change of place to its file: a burst of cursor keys is one write."""
 
-
-class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
+class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int]):
     """Show one core."""
 
     CSS_PATH = "taskmaster.tcss"
@@ -80,7 +78,6 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         """When the picture was stopped by hand (wall time), None if it lives."""
         self._interrupted = 0.0
         self._given: Context | None = None
-        self._keep_timer: Any = None
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -137,39 +134,6 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
     def now() -> float:
         """Return the wall clock; one place, so that a test or a picture can stop it."""
         return time.time()
-
-    @property
-    def keymap(self) -> dict[str, str]:
-        """Return the keys that differ from the table's."""
-        return keys.merged(self.preferences.preset, self.preferences.keys)
-
-    def key_of(self, action_id: str) -> str:
-        """Return the first key of an action as people write it."""
-        return keys.shown(keys.keys_of(action_id, self.keymap)[0])
-
-    def rebind(self, action_id: str, key: str) -> bool:
-        """Give an action another key for good ("": its own again); return False, and say why, if that clashes."""
-        mine = {name: each for name, each in self.preferences.keys.items() if name != action_id}
-        if key:
-            mine[action_id] = key
-        found = keys.problems(self.preferences.preset, mine)
-        if found:
-            self.say(clean(found[0]), "error")
-            return False
-        self.prefer(keys=mine)
-        self.set_keymap(self.keymap)
-        self.refresh_bindings()
-        self.say(f"{keys.shown(key) if key else 'its own key'} is now {BY_ID[action_id].label}", "good")
-        return True
-
-    def prefer(self, **changes: Any) -> None:
-        """Take a preference, and write it down for the next time."""
-        for name, value in changes.items():
-            setattr(self.preferences, name, value)
-        try:
-            settings.save_preferences(settings.preferences_path(), changes)
-        except OSError as error:
-            self.say(clean(f"not kept for the next time: {error}"), "warn")
 
     # What changed -----------------------------------------------------------------------------------------------------
 
@@ -295,20 +259,6 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         """Show an error and what to do next."""
         then = f" · {error.help.splitlines()[0]}" if error.help else ""
         self.say(clean(f"{before}{error.message}{then}"), "error")
-
-    # Place ------------------------------------------------------------------------------------------------------------
-
-    def remember(self, **changes: Any) -> None:
-        """Note where the person is; it is on disk a second later, whatever happens to us."""
-        for name, value in changes.items():
-            setattr(self.place, name, value)
-        if self._keep_timer is None:
-            self._keep_timer = self.set_timer(_KEEP_AFTER, self.keep_place)
-
-    def keep_place(self) -> None:
-        """Write the place down."""
-        self._keep_timer = None
-        settings.save_place(settings.place_path(self.options.instance), self.place)
 
     # Actions of the app -----------------------------------------------------------------------------------------------
 
