@@ -57,6 +57,8 @@ class Arranging(Listing):
         rows.rebuild()
         self.rowtree.empty = self._nothing()
         self.rowtree.rows_changed(live=live)
+        if self.rowtree.cursor_id is None:  # nobody moved, and what is said of the row that was there is no more true
+            self.follow_cursor()
         self.entitle()
 
     def _nothing(self) -> str:

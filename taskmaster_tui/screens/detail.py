@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 TABS = ("logs", "info", "events", "metrics", "env", "config")
 
+_LOW = 30
+"""Lines of a terminal below which the card has no room for all that it says."""
+
 _REST = 0.08
 """Seconds a cursor must rest before the core is asked about its row."""
 
@@ -90,6 +93,7 @@ class Detail(Container):
     def on_mount(self) -> None:
         """Show the tab that was shown last."""
         self.query_one("#why-card").display = False
+        self._title()
         self.open(self.tm.place.tab if self.tm.place.tab in TABS else "logs")
 
     # Tabs -------------------------------------------------------------------------------------------------------------
@@ -214,10 +218,11 @@ class Detail(Container):
             return
         reply = self._why if self._why is not None and self._why.get("key") == key else None
         told = story.why_card(proc, proc.job, self.tm.now(), reply)
-        lines = [[Piece(told.title, "failed" if proc.kind == "failed" else "held", bold=True)]]
-        lines += [[Piece(line)] for line in told.lines]
-        lines.append(_offers(told.hints, self.tm.key_of))
-        card.set_lines(lines)
+        title = [Piece(told.title, "failed" if proc.kind == "failed" else "held", bold=True)]
+        lines = [[Piece(line)] for line in told.lines]
+        offers = _offers(told.hints, self.tm.key_of)
+        low = self.app.size.height < _LOW  # the end of the card may be cut: what to do next comes first
+        card.set_lines([title, offers, *lines] if low else [title, *lines, offers])
 
 
 def _offers(hints: Any, key_of: Any) -> list[Piece]:
