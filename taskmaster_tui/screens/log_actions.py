@@ -276,7 +276,7 @@ class LogActions(LogMoves):
         place = self.log_view.row_here()
         words = ["logs", *(self._selectors or ()), "-t", "-n", "20000"]
         if place is not None and place.at:
-            words += ["--since", f"{place.at - 600:.3f}"]
+            words += ["--since", f"@{place.at - 600:.3f}"]
         pager = os.environ.get("PAGER") or "less"
         command = shlex.join(outside.cli(self.tm.options.instance, self.tm.options.socket, *words))
         try:

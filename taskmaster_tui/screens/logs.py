@@ -66,7 +66,7 @@ class LogsView(View):
 
     def selection(self) -> Selection:
         """Return the process whose line is under the eyes."""
-        row = self.output.log_view.row_here() if self.query("#logs-log") else None
+        row = self.output.log_view.row_here() if self.query("#logs-log LogView") else None
         proc = self.tm.world.proc(row.key) if row is not None else None
         return Selection((proc.view.key,), (proc.view.key,), proc.job.name) if proc is not None else NOTHING
 
