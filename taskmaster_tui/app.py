@@ -225,6 +225,8 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
                 if found is not None:
                     await found
                 return True
+        if self.view is not None and await self.view.perform_behind(name):
+            return True
         self.say(f"{action.label} means nothing here", "warn")
         return False
 

@@ -37,20 +37,21 @@ class Remembering:
         """Return the first key of an action as people write it."""
         return keys.shown(keys.keys_of(action_id, self.tm.keymap)[0])
 
-    def rebind(self, action_id: str, key: str) -> bool:
-        """Give an action another key for good ("": its own again); return False, and say why, if that clashes."""
+    def rebind(self, action_id: str, key: str) -> str:
+        """Give an action another key for good ("": its own again); return why not, "" if it was done."""
         mine = {name: each for name, each in self.tm.preferences.keys.items() if name != action_id}
         if key:
             mine[action_id] = key
-        found = keys.problems(self.tm.preferences.preset, mine)
+        before = keys.problems(self.tm.preferences.preset, self.tm.preferences.keys)
+        found = [each for each in keys.problems(self.tm.preferences.preset, mine) if each not in before]
         if found:
             self.tm.say(clean(found[0]), "error")
-            return False
+            return clean(found[0])
         self.tm.prefer(keys=mine)
         self.tm.set_keymap(self.tm.keymap)
         self.tm.refresh_bindings()
         self.tm.say(f"{keys.shown(key) if key else 'its own key'} is now {BY_ID[action_id].label}", "good")
-        return True
+        return ""
 
     def prefer(self, **changes: Any) -> None:
         """Take a preference, and write it down for the next time."""

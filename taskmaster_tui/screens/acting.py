@@ -136,8 +136,5 @@ class Acting(View):
         """Return the command line of an action for what is selected, as it can be pasted into a shell."""
         chosen = self.selection()
         words = " ".join(shlex.quote(each) for each in chosen.selectors)
-        where = self.tm.options
         line = command_line(BY_ID[action_id], words, shlex.quote(chosen.job) if chosen.job else "")
-        if where.instance != "default":
-            line = line.replace("taskmaster", f"taskmaster --instance {shlex.quote(where.instance)}", 1)
-        return line
+        return line.replace("taskmaster", shlex.join(("taskmaster", *self.tm.options.where)), 1)

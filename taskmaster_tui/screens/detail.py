@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
 from textual.timer import Timer
-from textual.widget import Widget
+from textual.widget import AwaitMount, Widget
 
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.link import Change
@@ -98,8 +98,15 @@ class Detail(Container):
 
     # Tabs -------------------------------------------------------------------------------------------------------------
 
-    def open(self, name: str) -> None:
-        """Show a tab; it is made at its first visit."""
+    async def output(self) -> LogPane:
+        """Bring the output to the front and return its pane, with a log in it."""
+        mounted = self.open("logs")
+        if mounted is not None:
+            await mounted
+        return cast("LogPane", self._tabs["logs"])
+
+    def open(self, name: str) -> AwaitMount | None:
+        """Show a tab; it is made at its first visit, which may be waited for."""
         for other in self._tabs.values():
             other.display = False
         self._tab = name
@@ -107,13 +114,15 @@ class Detail(Container):
         bar.chosen = name
         bar.refresh()
         tab = self._tabs.get(name)
+        mounted = None
         if tab is None:
             tab = self._tabs[name] = _made(name)
-            self.query_one("#detail-room").mount(tab)
+            mounted = self.query_one("#detail-room").mount(tab)
         tab.display = True
         self.tm.remember(tab=name)
         if self._here:
             cast("Tab", tab).about(self.row_id)
+        return mounted
 
     def turn(self, step: int) -> None:
         """Show the next tab, or the one before."""

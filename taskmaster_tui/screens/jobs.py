@@ -20,6 +20,7 @@ from taskmaster_tui.model.rows import JobRows
 from taskmaster_tui.screens.acting import Acting
 from taskmaster_tui.screens.arranging import Arranging
 from taskmaster_tui.screens.detail import Detail
+from taskmaster_tui.screens.panes import LogPane
 from taskmaster_tui.screens.view import NOTHING, Selection
 from taskmaster_tui.settings import Place
 from taskmaster_tui.widgets.filter_line import FilterLine
@@ -154,6 +155,15 @@ class JobsView(Acting, Arranging):
     async def _chosen(self, event: RowTree.Chosen) -> None:
         if event.tree.id == "jobs-tree":
             await self.do_jobs_logs()
+
+    async def perform_behind(self, name: str) -> bool:
+        """Bring the output to the front and let it do what is about output: from the keys sheet."""
+        if not hasattr(LogPane, name):
+            return False
+        found = getattr(await self.detail.output(), name)()
+        if found is not None:
+            await found
+        return True
 
     def back(self) -> bool:
         """Go back a step in the details, where the focus is, else in the list."""

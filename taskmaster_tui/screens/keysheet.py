@@ -53,7 +53,11 @@ class KeySheet(Picker[str]):
             self._known.push_screen(NewKey(self.rowtree.cursor_id), self._rebound)
 
     def _rebound(self, answer: tuple[str, str] | None) -> None:
-        if answer is not None and self._known.rebind(*answer):
+        refused = self._known.rebind(*answer) if answer is not None else ""
+        dialog = self.query_one(".dialog")
+        dialog.border_subtitle = Content(refused or self.HINT)
+        dialog.set_class(bool(refused), "refused")
+        if answer is not None and not refused:
             self.entries.replace(list(_rows(self._known)))
             self.rowtree.rows_changed()
 

@@ -165,6 +165,11 @@ class LogActions(LogMoves):
         """Hold one log view."""
         yield LogView(lambda: self.tm.link.logs, now=self.tm.now, times=self.tm.preferences.time)
 
+    def on_mount(self) -> None:
+        """Begin as the person likes it."""
+        if self.tm.preferences.wrap:
+            self.log_view.toggle_wrap()
+
     # What is shown ----------------------------------------------------------------------------------------------------
 
     def follow_output(self, selectors: Sequence[str] | None, *, at: float | None = None, key: str = "") -> None:
@@ -261,9 +266,7 @@ class LogActions(LogMoves):
 
     def command(self) -> str:
         """Return the command line that shows the same."""
-        instance = self.tm.options.instance
-        words = ["taskmaster", *(["--instance", instance] if instance != "default" else []), "logs"]
-        words += [*(self._selectors or ())]
+        words = ["taskmaster", *self.tm.options.where, "logs", *self.selectors]
         if self.log_view.following:
             words.append("-f")
         return shlex.join(words)

@@ -61,6 +61,10 @@ class View(Widget):
     def share_room(self) -> None:
         """Share the room among the panes; called when it is another one, as by zooming."""
 
+    async def perform_behind(self, name: str) -> bool:
+        """Have a pane that has not the focus do what only it can; return False if none can."""
+        return False
+
     def back(self) -> bool:
         """Go one step back within the view; return False if there is none."""
         return False

@@ -154,6 +154,14 @@ class Stage:
         await self.until(lambda: self.jobs.rowtree.cursor_id == row_id)
         await self.pilot.pause()
 
+    async def at_row(self, row_id: str) -> None:
+        """Put the cursor of the list that is shown on a row."""
+        tree = self.app.view.rowtree  # type: ignore[union-attr]
+        await self.until(lambda: row_id in tree._ids)
+        tree.move_to(row_id)
+        await self.until(lambda: tree.cursor_id == row_id)
+        await self.pilot.pause()
+
     def acts(self) -> list[dict[str, Any]]:
         """Return the requests that do something, in their order."""
         return [each for each in self.core.requests if each["op"] in (*ACTS, "undo", "reload")]

@@ -387,7 +387,7 @@ async def test_a_letter_goes_to_its_row_and_another_key_nowhere(core: FakeCore):
         letter = next(key for key, target in dialog._targets.items() if target.row_id == "mailer")
         await stage.press(letter)
         await stage.on_main()
-        assert here(stage) == "mailer"
+        await stage.until(lambda: here(stage) == "mailer")
         await stage.press("semicolon")
         await stage.on_dialog("Jump")
         await stage.press("escape")
@@ -402,7 +402,7 @@ async def test_a_letter_goes_to_a_pane(core: FakeCore):
         letter = next(key for key, target in dialog._targets.items() if not target.row_id)
         await stage.press(letter)
         await stage.on_main()
-        assert stage.app.focused is not stage.jobs.rowtree
+        await stage.until(lambda: stage.app.focused is not stage.jobs.rowtree)
 
 
 # Freeze ---------------------------------------------------------------------------------------------------------------
