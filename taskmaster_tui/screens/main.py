@@ -6,6 +6,7 @@ costs only itself.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 VIEWS = ("jobs", "logs", "events", "metrics", "config")
 
 
+_TICK = 1.0
+"""Seconds: ages are told to the second."""
+
+
 class MainScreen(Screen[None]):
     """Hold the views."""
 
@@ -39,6 +44,7 @@ class MainScreen(Screen[None]):
         self._views: dict[str, View] = {}
         self._shown_name = "jobs"
         self._last = "jobs"
+        self._ticked = 0.0
         self.zoomed = False
 
     @property
@@ -70,7 +76,7 @@ class MainScreen(Screen[None]):
         """Show the view that was shown last, and let ages grow."""
         await self.go(self.tm.place.view if self.tm.place.view in VIEWS else "jobs")
         self.connected_or_not()
-        self.set_interval(1.0, self._tick)
+        self.set_interval(_TICK, self._tick)
 
     # Views ------------------------------------------------------------------------------------------------------------
 
@@ -178,6 +184,8 @@ class MainScreen(Screen[None]):
         view = self.view
         if view is not None:
             view.changed(change)
+        if change.metrics:
+            self._grow_old()
 
     def connected_or_not(self) -> None:
         """Say how the connection is, and paint what is not heard any more as what it was."""
@@ -207,8 +215,13 @@ class MainScreen(Screen[None]):
             self.query_one(StatusLine).say(text, role)
 
     def _tick(self) -> None:
-        if self.tm.frozen is not None or not self.is_current:
+        """Let ages grow, unless a sample of the core's has just done so: two pictures a second say no more than one."""
+        if self.tm.frozen is not None or not self.is_current or monotonic() - self._ticked < _TICK * 0.8:
             return
+        self._grow_old()
+
+    def _grow_old(self) -> None:
+        self._ticked = monotonic()
         self.query_one(Header).request()
         self.query_one(Trouble).tick()
         view = self.view
