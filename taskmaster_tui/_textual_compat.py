@@ -19,7 +19,7 @@ from rich.console import Console
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App
-from textual.filter import Monochrome, NoColor
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.message import Message
 
 from taskmaster_tui._typeahead import InOrder
@@ -66,6 +66,11 @@ def pressed(event: events.CursorPosition) -> str | None:
 def without_colours(app: App[Any]) -> None:
     """Paint no colour at all: Textual's own answer to NO_COLOR is shades of grey."""
     app._filters[:] = [*(each for each in app._filters if not isinstance(each, Monochrome)), NoColor()]  # noqa: SLF001
+
+
+def add_filter(app: App[Any], line_filter: LineFilter) -> None:
+    """Have every painted line pass a filter."""
+    app._filters.append(line_filter)  # noqa: SLF001
 
 
 class Lean(CompositorUpdate):

@@ -24,15 +24,17 @@ from textual.screen import Screen
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui import keys, leaving, settings, themes
-from taskmaster_tui._textual_compat import Governed, without_colours
+from taskmaster_tui._textual_compat import Governed, add_filter, without_colours
 from taskmaster_tui.actions import BY_ID, Context, available
 from taskmaster_tui.bindings import bindings
 from taskmaster_tui.commander import Commander
 from taskmaster_tui.dialogs import Dialogs
+from taskmaster_tui.gate import Gate
 from taskmaster_tui.governor import FPS, Governor
 from taskmaster_tui.link import Change, Link, Phase
 from taskmaster_tui.live import Live
 from taskmaster_tui.managing import Managing
+from taskmaster_tui.model.fmt import plain
 from taskmaster_tui.model.world import World
 from taskmaster_tui.options import Options
 from taskmaster_tui.remembering import Remembering
@@ -44,6 +46,9 @@ _DO = re.compile(r"app\.do\('([a-z._]+)'\)")
 """An action of the table as bindings and clicks spell it."""
 
 _NOT_NOW = {
+    "hits": "nothing is searched for yet",
+    "plan": "nothing to apply: the file says what is in force",
+    "generation": "choose a generation first: the part `Generations` has them",
     "nocore": "a core is started only where there is none",
     "lost": "the core answers: there is nothing to try again",
     "empty": "there are jobs already: `taskmaster -f config/demo.toml --instance demo up` shows the demo",
@@ -99,6 +104,7 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
         self.theme = chosen if chosen in self.available_themes else "dark"
         if self.no_color:
             without_colours(self)
+        add_filter(self, Gate(lambda: self.glyphs == "ascii"))
         self.set_keymap(self.keymap)
         self.link.load_cached(self.world)  # something to look at before the core has answered
         self.run_worker(self.link.run(), name="link", group="link")
@@ -156,6 +162,7 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
             lost=lost,
             nocore=phase is Phase.NO_CORE,
             empty=not self.world.jobs,
+            **dict.fromkeys(self.view.given() if self.view is not None else (), True),
         )
 
     @property
@@ -259,8 +266,8 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
 
     def complain(self, error: TaskmasterError, before: str = "") -> None:
         """Show an error and what to do next."""
-        then = f" · {error.help.splitlines()[0]}" if error.help else ""
-        self.say(clean(f"{before}{error.message}{then}"), "error")
+        then = f" · {plain(error.help.splitlines()[0])}" if error.help else ""
+        self.say(f"{before}{plain(error.message)}{then}", "error")
 
     # Actions of the app -----------------------------------------------------------------------------------------------
 

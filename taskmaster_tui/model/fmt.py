@@ -25,7 +25,7 @@ def plain(text: str) -> str:
     """Return foreign text as one harmless line; square brackets and the like stay what they are."""
     if text.isprintable():
         return text
-    return _DIRECTIONS.sub("", " ".join(clean(text).split()))
+    return _DIRECTIONS.sub("", " ".join(clean(text.replace("\r", " ")).split()))  # not a progress bar: all of it counts
 
 
 def age(seconds: float) -> str:

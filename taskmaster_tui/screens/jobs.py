@@ -30,8 +30,12 @@ _WIDEST = 86
 """Cells that the list takes at most until a person shares the room otherwise: its columns need no more, lines of output
 do."""
 
-_LIST_ROWS = 0.62
+_LIST_ROWS = 0.68
 """Of the height, the most that the list takes in a narrow terminal; the log gets the rest (TUI.md §4.1)."""
+
+
+_BOTH = 13
+"""Lines from which on there is room for the list and the output below it."""
 
 
 class JobsView(Acting, Arranging):
@@ -165,6 +169,10 @@ class JobsView(Acting, Arranging):
             await found
         return True
 
+    def given(self) -> frozenset[str]:
+        """Tell whether something is searched for."""
+        return frozenset({"hits"} if self.is_mounted and self.query(Detail) and self.detail.searched else ())
+
     def back(self) -> bool:
         """Go back a step in the details, where the focus is, else in the list."""
         return self.detail.back() or super().back()
@@ -215,8 +223,9 @@ class JobsView(Acting, Arranging):
         pane.styles.width = "100%" if narrow else f"{self.tm.place.split}%"
         pane.styles.max_width = _WIDEST if self.tm.place.split == Place().split else None
         if narrow:
-            rows = max(min(len(self.rows.ids()) + 3, int(self.app.size.height * _LIST_ROWS)), 5)
-            pane.styles.height = rows if self.app.size.height >= 16 else "100%"
+            room = self.size.height  # less than the screen's where the connection is told about
+            rows = max(min(len(self.rows.ids()) + 3, int(room * _LIST_ROWS)), 5)
+            pane.styles.height = rows if room >= _BOTH else "100%"
         else:
             pane.styles.height = "100%"
 

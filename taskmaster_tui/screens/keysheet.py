@@ -34,8 +34,8 @@ class KeySheet(Picker[str]):
     HINT = "⏎ run   F2 change its key   esc close"
     PLACEHOLDER = "type to search these keys"
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("keys", "", 14, "right"), Column("label", "", 16), Column("help", "", 0),
-        Column("group", "", 19, "left", 1),
+        Column("keys", "", 9, "right"), Column("label", "", 13), Column("help", "", 0),
+        Column("group", "", 18, "left", 1),
     )  # fmt: skip
 
     def __init__(self, app: TaskmasterApp) -> None:

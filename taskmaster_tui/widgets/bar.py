@@ -84,7 +84,8 @@ def harmless(piece: Piece) -> Piece:
     text = piece.text
     if text.isprintable():
         return piece
-    return piece._replace(text="".join(each if each.isprintable() else _instead(each) for each in clean(text)))
+    shown = clean(text.replace("\r", " "))  # not a progress bar: all of it counts
+    return piece._replace(text="".join(each if each.isprintable() else _instead(each) for each in shown))
 
 
 def _instead(character: str) -> str:

@@ -208,12 +208,15 @@ class KeyBar(LiveBar):
 
     def _entries(self) -> list[tuple[int, str, str, str, bool]]:
         """Return rank, key, label, action and whether it can be done now; what is done to jobs comes last."""
-        guests = self.tm.main.view_name != "jobs"
+        guests, lost = self.tm.main.view_name != "jobs", self.tm.context.lost
         found: dict[str, tuple[int, str, str, str, bool]] = {}
         for active in self.screen.active_bindings.values():
             action = BY_ID.get(active.binding.id or "")
+            if lost and not active.enabled:
+                continue  # nothing can be done to jobs for now: what can be done needs the room
             if action is not None and action.bar and action.id not in found:
                 key = keys.shown(active.binding.key)
+                key = key.replace("⏎", self.glyph["enter"]).replace("␣", self.glyph["space"])
                 rank = action.bar + (_GUESTS if guests and action.id.startswith("job.") else 0)
                 found[action.id] = (rank, key, action.label, action.id, active.enabled)
         return sorted(found.values())

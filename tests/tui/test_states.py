@@ -17,6 +17,7 @@ import pytest
 
 from taskmaster_tui import link as link_module
 from taskmaster_tui import outside, silence
+from taskmaster_tui.governor import Governor
 from taskmaster_tui.link import Phase
 from taskmaster_tui.widgets.banner import Banner
 from taskmaster_tui.widgets.trouble import Trouble
@@ -208,7 +209,7 @@ async def test_core_gone_and_shim_alive_says_that_the_jobs_run_and_reads_their_f
 
 @pytest.mark.usefixtures("hasty")
 async def test_core_and_shim_gone_names_what_still_runs(core: FakeCore) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as orphan:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as orphan:  # noqa: ASYNC220  # to wait for it is the test's own
         here = process("web:0", pid=orphan.pid, started_at=time.time())
         other = process("web:1", pid=orphan.pid, started_at=time.time() - 5000)  # another had its pid
         core.on("status", status(job("web", here, other), shim_pid=3121))
@@ -407,15 +408,10 @@ async def test_a_gap_in_the_log_stands_between_its_lines(core: FakeCore) -> None
 # The picture ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_slow_terminal_is_told(core: FakeCore) -> None:
+async def test_a_slow_terminal_is_told(core: FakeCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Governor, "slow", "slow link · 3 fps")
     async with running(core) as stage:
-        governor = stage.app.governor
-        type(governor).slow, before = property(lambda self: "slow link · 3 fps"), type(governor).slow
-        try:
-            stage.app.say("here")
-            await stage.says("slow link · 3 fps")
-        finally:
-            type(governor).slow = before  # type: ignore[method-assign]
+        await stage.says("slow link · 3 fps")
 
 
 async def test_a_frozen_picture_stands_while_the_data_goes_on(core: FakeCore) -> None:
