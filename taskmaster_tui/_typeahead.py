@@ -7,6 +7,7 @@ focus at that moment and carries it out later, so `/web`, typed in one go, would
 from __future__ import annotations
 
 from collections import deque
+from time import monotonic
 from typing import Any
 
 from textual import events
@@ -29,6 +30,7 @@ class InOrder(App[Any]):
         self._under_way: events.Key | None = None
         self._new_screen: Screen[Any] | None = None
         self._patience: Timer | None = None
+        self._until = 0.0
         super().__init__(*args, **options)
 
     async def on_event(self, event: events.Event) -> None:
@@ -45,7 +47,7 @@ class InOrder(App[Any]):
             return
         if self._needs_its_turn(event):
             self._under_way = event
-            self._patience = self.set_timer(_LOST, self._next)
+            self._patience = self.set_timer(_LOST, self._soon)
         await super().on_event(event)
 
     async def _at_once(self, event: events.Key) -> bool:
@@ -76,14 +78,21 @@ class InOrder(App[Any]):
         if not screen.is_modal or screen.focused is not None or screen is self._new_screen:
             return False
         self._new_screen = screen
-        self._patience = self.set_interval(0.01, self._look, repeat=int(_SETTLED / 0.01))
-        self._left = int(_SETTLED / 0.01)
+        # by the clock, not by ticks: Textual leaves out the ticks that a busy loop missed
+        self._until = monotonic() + _SETTLED
+        self._patience = self.set_interval(0.01, self._look)
         return True
 
-    async def _look(self) -> None:
-        self._left -= 1
-        if self.screen.focused is not None or self.screen is not self._new_screen or self._left <= 1:
-            await self._next()
+    def _look(self) -> None:
+        if self.screen.focused is not None or self.screen is not self._new_screen or monotonic() > self._until:
+            self._soon()
+
+    def _soon(self) -> None:
+        """Go on, but not in the task of a timer: that is cancelled where the timer is stopped, and the keys with it."""
+        if self._patience is not None:
+            self._patience.stop()
+            self._patience = None
+        self.call_later(self._next)
 
     def _on_key(self, event: events.Key) -> None:  # type: ignore[override]  # Textual calls it beside App's
         if event is self._under_way:
