@@ -133,6 +133,12 @@ class Detail(Container):
         self.open("logs")
         cast("LogPane", self._tabs["logs"]).at_moment(at, key)
 
+    @property
+    def searched(self) -> bool:
+        """Tell whether something is searched for in the output."""
+        tab = self._tabs.get(self._tab)
+        return isinstance(tab, LogPane) and tab.searched
+
     def back(self) -> bool:
         """Clear the search, filter or selection in the output if it has the focus; False if there was none."""
         tab = self._tabs.get(self._tab)

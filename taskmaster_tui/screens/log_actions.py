@@ -40,6 +40,11 @@ class LogMoves(Widget):
         """Return the log view."""
         return self.query_one(LogView)
 
+    @property
+    def searched(self) -> bool:
+        """Tell whether something is searched for."""
+        return bool(self.query(LogView)) and self.log_view.pager.match is not None
+
     # Moving -----------------------------------------------------------------------------------------------------------
 
     def do_log_down(self) -> None:

@@ -48,6 +48,11 @@ class LogsView(View):
         """Return the log."""
         return self.query_one("#logs-log", LogActions)
 
+    def given(self) -> frozenset[str]:
+        """Tell whether something is searched for."""
+        searched = self.is_mounted and self.query("#logs-log") and self.output.searched
+        return frozenset({"hits"} if searched else ())
+
     def show(self, selectors: Sequence[str], at: float | None = None) -> None:
         """Show the output of these, of all if none is named; from a time on, or the newest."""
         self.selectors = tuple(selectors)

@@ -46,6 +46,10 @@ class View(Widget):
         """Return what an action is about: the marks, else the row under the cursor."""
         return NOTHING
 
+    def given(self) -> frozenset[str]:
+        """Return what else is given here at the moment: fields of `Context` that are true."""
+        return frozenset()
+
     def changed(self, change: Change) -> None:
         """Take in what changed; called while the view is shown."""
 

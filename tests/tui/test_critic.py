@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakecore import FakeCore
-from tests.tui.support import running, scripted
+from taskmaster_tui.widgets.bars import KeyBar
+from tests.fakecore import FakeCore, event
+from tests.tui.support import Stage, running, scripted
 
 
 @pytest.fixture
@@ -20,13 +21,13 @@ def core() -> Iterator[FakeCore]:
 async def test_what_is_typed_takes_the_place_of_the_filter_there_was(core: FakeCore):
     async with running(core) as stage:
         await stage.press("slash", *"cron", "enter", "slash", *"mail", "enter")
-        assert stage.jobs.rows.filter == "mail"
+        await stage.until(lambda: stage.jobs.rows.filter == "mail")
 
 
 async def test_an_arrow_key_keeps_the_filter_to_change_it(core: FakeCore):
     async with running(core) as stage:
         await stage.press("slash", *"cro", "enter", "slash", "right", *"n", "enter")
-        assert stage.jobs.rows.filter == "cron"
+        await stage.until(lambda: stage.jobs.rows.filter == "cron")
 
 
 async def test_the_details_are_of_nothing_where_nothing_matches(core: FakeCore):
@@ -40,7 +41,52 @@ async def test_the_details_are_of_nothing_where_nothing_matches(core: FakeCore):
 
 async def test_what_to_do_next_is_on_the_card_of_a_low_terminal_too(core: FakeCore):
     chain = [f"reason {n} that takes a line of its own" for n in range(9)]
-    core.on("why", {"processes": [{"key": "mailer:0", "state": "fatal", "goal": "up", "chain": chain, "next": "nothing"}]})
+    why = {"key": "mailer:0", "state": "fatal", "goal": "up", "chain": chain, "next": "nothing"}
+    core.on("why", {"processes": [why]})
     async with running(core, (80, 24)) as stage:
         await stage.at("mailer")
         await stage.says("Reason 1", "try again now", "earlier runs")
+
+
+def dimmed(stage: Stage) -> set[str]:
+    """Return the actions of the key bar that cannot be done now."""
+    bar = stage.app.main.query_one(KeyBar)
+    return {action for _, _, _, action, enabled in bar._entries() if not enabled}
+
+
+def barred(stage: Stage) -> list[str]:
+    return [action for _, _, _, action, _ in stage.app.main.query_one(KeyBar)._entries()]
+
+
+async def test_the_next_hit_is_offered_once_something_is_searched_for(core: FakeCore):
+    async with running(core) as stage:
+        await stage.press("2")
+        await stage.says("merged by time")
+        assert "log.next" in dimmed(stage)
+        await stage.press("n")
+        assert "nothing is searched for yet" in stage.status
+        await stage.press("slash", *"error", "enter")
+        await stage.until(lambda: "log.next" not in dimmed(stage))
+        await stage.press("escape")
+        await stage.until(lambda: "log.next" in dimmed(stage))
+
+
+async def test_apply_is_offered_where_there_is_something_to_apply(core: FakeCore):
+    async with running(core) as stage:
+        await stage.press("5")
+        await stage.says("The file says what is in force")
+        assert dimmed(stage) >= {"config.apply", "config.leave_out", "config.rollback"}
+        row = {"sign": "~", "job": "web", "effect": "restarts 4", "fields": []}
+        core.on("reload", {"rows": [row], "generation": None, "changes": 1})
+        await stage.press("p")
+        await stage.until(lambda: "config.apply" not in dimmed(stage))
+        assert "config.rollback" in dimmed(stage)
+
+
+async def test_the_keys_of_the_view_stand_before_what_is_done_to_jobs(core: FakeCore):
+    core.on("events", [event(n) for n in range(1, 8)])
+    async with running(core) as stage:
+        await stage.press("3")
+        await stage.until(lambda: barred(stage)[:3] == ["events.goto", "events.log", "events.filter"])
+        shown = barred(stage)
+        assert shown.index("job.stop") == shown.index("job.start") + 1
