@@ -9,10 +9,12 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
+from textual.widget import Widget
 
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui.link import Change
@@ -145,8 +147,18 @@ class MainScreen(Screen[None]):
         self.call_after_refresh(self._focus_again)
 
     def _focus_again(self) -> None:
-        if self.focused is None and self.view is not None and self.query_one("#views").display:
+        lost = self.focused is None or self._is_elsewhere(self.focused)
+        if lost and self.view is not None and self.query_one("#views").display:
             self.view.shown()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Give the focus back to the view that is shown: what was begun in another one may ask for it late."""
+        if self._is_elsewhere(event.widget):
+            self.call_after_refresh(self._focus_again)
+
+    def _is_elsewhere(self, widget: Widget) -> bool:
+        """Tell whether a widget is of a view that is not shown."""
+        return any(isinstance(each, View) and each is not self.view for each in widget.ancestors)
 
     def do_app_next_pane(self) -> None:
         """Put the focus on the next pane."""

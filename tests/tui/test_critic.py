@@ -90,3 +90,20 @@ async def test_the_keys_of_the_view_stand_before_what_is_done_to_jobs(core: Fake
         await stage.until(lambda: barred(stage)[:3] == ["events.goto", "events.log", "events.filter"])
         shown = barred(stage)
         assert shown.index("job.stop") == shown.index("job.start") + 1
+
+
+async def test_a_view_that_is_not_shown_does_not_keep_the_focus(core: FakeCore):
+    async with running(core) as stage:
+        await stage.press("4")
+        await stage.until(lambda: stage.app.focused is not None and stage.app.focused.id == "metrics-grid")
+        stage.jobs.rowtree.focus()  # as by something that was begun there and ends late
+        await stage.pilot.pause()
+        await stage.until(lambda: stage.app.focused is not None and stage.app.focused.id == "metrics-grid")
+
+
+async def test_the_grid_of_metrics_has_room_in_a_low_terminal(core: FakeCore):
+    async with running(core, (60, 16)) as stage:
+        await stage.press("4")
+        await stage.until(lambda: stage.app.main.query("#metrics-grid"))
+        await stage.says("web")
+        assert stage.app.main.query_one("#metrics-grid").size.height >= 3
