@@ -107,3 +107,13 @@ async def test_the_grid_of_metrics_has_room_in_a_low_terminal(core: FakeCore):
         await stage.until(lambda: stage.app.main.query("#metrics-grid"))
         await stage.says("web")
         assert stage.app.main.query_one("#metrics-grid").size.height >= 3
+
+
+async def test_the_palette_offers_jobs_before_the_processes_of_a_wide_one(core: FakeCore):
+    async with running(core) as stage:
+        await stage.press("colon")
+        dialog = await stage.on_dialog("Palette")
+        await stage.press(*"restart")
+        await stage.until(lambda: "restart db" in dialog.entries.ids())
+        ids = list(dialog.entries.ids())
+        assert ids.index("restart db") < ids.index("restart web:0")
