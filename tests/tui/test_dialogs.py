@@ -20,7 +20,7 @@ from taskmaster_tui.actions import BY_ID, SCOPES, VIEWS, available
 from taskmaster_tui.keys import keys_of, shown
 from taskmaster_tui.screens.panes import LogPane
 from tests.fakecore import FakeCore, event
-from tests.tui.support import Stage, acore, config_of, lines_of, running, scripted
+from tests.tui.support import Stage, acore, config_of, running, scripted, writes
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ async def test_the_keys_sheet_is_searched_and_runs_what_is_highlighted(core: Fak
 
 
 async def test_the_keys_sheet_of_jobs_runs_what_is_about_the_output(core: FakeCore):
-    core.on("logs", lambda request: lines_of([("web:0", "one")]))
+    writes(core, ("web:0", "one"))
     async with running(core) as stage:
         await stage.press("i", "question_mark")
         await stage.on_dialog("KeySheet")
@@ -314,7 +314,7 @@ async def test_a_read_only_leave_menu_only_leaves(core: FakeCore):
 
 
 async def test_lines_are_saved_to_the_file_that_was_asked_for(core: FakeCore):
-    core.on("logs", lambda request: lines_of([("cron:0", "one"), ("cron:0", "two")]))
+    writes(core, ("cron:0", "one"), ("cron:0", "two"))
     async with running(core) as stage:
         await stage.at("cron")
         await stage.says("two")
@@ -354,7 +354,7 @@ async def test_an_event_is_shown_whole_and_copied(core: FakeCore, written: list[
         await stage.on_dialog("TextDialog")
         await stage.says("Event 6", '"generation": 2')
         await stage.press("y")
-        assert '"reloaded"' in copied(written)
+        await stage.until(lambda: '"reloaded"' in copied(written))
         await stage.press("escape")
         await stage.on_main()
 
@@ -387,7 +387,7 @@ async def test_picking_jobs_shows_their_output_full_screen(core: FakeCore):
 
 async def test_earlier_runs_are_offered_in_the_output_of_jobs_too(core: FakeCore):
     core.on("events", [event(5, "started", "cron:0"), event(6, "exited", "cron:0", code=3)])
-    core.on("logs", lambda request: lines_of([("cron:0", "one"), ("cron:0", "two")]))
+    writes(core, ("cron:0", "one"), ("cron:0", "two"))
     async with running(core) as stage:
         await stage.at("cron")
         await stage.says("two")
@@ -420,13 +420,13 @@ async def test_y_copies_the_row_and_shift_y_the_command(core: FakeCore, written:
     async with running(core) as stage:
         await stage.at("cron")
         await stage.press("y")
-        assert "cron" in copied(written)
+        await stage.until(lambda: "cron" in copied(written))
         assert "1/1 up" in copied(written)
         assert stage.status == "copied 1 line by the terminal (OSC 52)"
         await stage.press("Y")
-        assert copied(written) == f"taskmaster --socket {core.commands} restart cron"
+        await stage.until(lambda: copied(written) == f"taskmaster --socket {core.commands} restart cron")
         await stage.press("space", "g", "space", "Y")
-        assert copied(written) == f"taskmaster --socket {core.commands} restart web cron"
+        await stage.until(lambda: copied(written) == f"taskmaster --socket {core.commands} restart web cron")
 
 
 async def test_the_command_of_an_instance_names_it(core: FakeCore, written: list[str]):
@@ -434,23 +434,23 @@ async def test_the_command_of_an_instance_names_it(core: FakeCore, written: list
         stage.app.options = stage.app.options._replace(socket=None, instance="my prod")
         await stage.at("cron")
         await stage.press("Y")
-        assert copied(written) == "taskmaster --instance 'my prod' restart cron"
+        await stage.until(lambda: copied(written) == "taskmaster --instance 'my prod' restart cron")
         await stage.press("tab", "Y")
-        assert copied(written) == "taskmaster --instance 'my prod' logs cron -f"
+        await stage.until(lambda: copied(written) == "taskmaster --instance 'my prod' logs cron -f")
         stage.app.options = stage.app.options._replace(instance="default")
         await stage.press("Y")
-        assert copied(written) == "taskmaster logs cron -f"
+        await stage.until(lambda: copied(written) == "taskmaster logs cron -f")
 
 
 async def test_a_line_of_output_is_copied(core: FakeCore, written: list[str]):
-    core.on("logs", lambda request: lines_of([("cron:0", "one"), ("cron:0", "two")]))
+    writes(core, ("cron:0", "one"), ("cron:0", "two"))
     async with running(core) as stage:
         await stage.at("cron")
         await stage.says("two")
         await stage.press("tab", "y")
-        assert copied(written) == "two"
+        await stage.until(lambda: copied(written) == "two")
         await stage.press("V", "k", "y")
-        assert copied(written) == "one\ntwo"
+        await stage.until(lambda: copied(written) == "one\ntwo")
 
 
 async def test_copying_within_tmux_goes_through_it_too(core: FakeCore, written: list[str]):
@@ -579,7 +579,7 @@ async def test_rolling_back_asks_and_is_done_by_our_own_command(core: FakeCore, 
     core.on("generations", made)
     ran.out = "generation 4 is in force"
     async with running(core) as stage:
-        await stage.press("5", "B")
+        await stage.press("5", "right_square_bracket", "right_square_bracket")
         await stage.says("Generations 3")
         await stage.at_row("2")
         await stage.press("B")
@@ -602,7 +602,7 @@ async def test_the_difference_between_generations_is_shown(core: FakeCore):
     core.on("generations", made)
     core.on("generation", lambda request: {"number": 1, "texts": {"/t.toml": texts[request["args"]["number"]]}})
     async with running(core) as stage:
-        await stage.press("5", "B")
+        await stage.press("5", "right_square_bracket", "right_square_bracket")
         await stage.says("Generations 2")
         await stage.at_row("2")
         await stage.press("d")

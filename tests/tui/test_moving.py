@@ -14,7 +14,7 @@ from taskmaster_tui.settings import Place, load_place
 from taskmaster_tui.widgets.bars import KeyBar
 from taskmaster_tui.widgets.row_tree import RowTree
 from tests.fakecore import FakeCore, event, job, process
-from tests.tui.support import Stage, acore, lines_of, place_of, running, scripted
+from tests.tui.support import Stage, acore, place_of, running, scripted, writes
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ async def test_escape_goes_back_step_by_step(core: FakeCore):
 
 
 async def test_escape_in_the_output_ends_the_search_first(core: FakeCore):
-    core.on("logs", lambda request: lines_of([("cron:0", "one"), ("cron:0", "two")]))
+    writes(core, ("cron:0", "one"), ("cron:0", "two"))
     async with running(core) as stage:
         await stage.at("cron")
         await stage.says("two")
@@ -315,7 +315,7 @@ async def test_enter_shows_the_output_full_screen_and_escape_comes_back(core: Fa
 
 
 async def test_enter_on_a_line_goes_to_it_full_screen_and_then_to_its_process(core: FakeCore):
-    core.on("logs", lambda request: lines_of([("web:1", "one"), ("web:1", "two")]))
+    writes(core, ("web:1", "one"), ("web:1", "two"))
     async with running(core) as stage:
         await stage.at("web")
         await stage.says("two")
