@@ -41,6 +41,7 @@ from taskmaster_tui.remembering import Remembering
 from taskmaster_tui.screens.main import MainScreen
 from taskmaster_tui.screens.view import View
 from taskmaster_tui.telling import Telling
+from taskmaster_tui.widgets.trouble import Trouble
 
 _DO = re.compile(r"app\.do\('([a-z._]+)'\)")
 """An action of the table as bindings and clicks spell it."""
@@ -272,8 +273,8 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
     # Actions of the app -----------------------------------------------------------------------------------------------
 
     def do_app_quit(self) -> None:
-        """Leave."""
-        self.exit(0)
+        """Leave; with the status of an invalid config where nothing could be started because of it."""
+        self.exit(6 if self.main.query_one(Trouble).broken else 0)
 
     def do_app_interrupt(self) -> None:
         """Copy what is selected; else tell how to leave, and leave at the second time."""
@@ -293,4 +294,7 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
         """Put text into the clipboard and say which way it went."""
         from taskmaster_tui import clipboard  # noqa: PLC0415  # needed at the first copy, not at every start
 
+        if not text:
+            self.say("there is nothing to copy here", "warn")
+            return
         self.say(clipboard.copy(self, text), "good")
