@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from rich.cells import cell_len
 
 from taskmaster_tui.widgets.bars import KeyBar
-from tests.fakecore import FakeCore, event
+from tests.fakecore import FakeCore, event, job, process, status
 from tests.tui.support import Stage, running, scripted
 
 
@@ -117,3 +118,13 @@ async def test_the_palette_offers_jobs_before_the_processes_of_a_wide_one(core: 
         await stage.until(lambda: "restart db" in dialog.entries.ids())
         ids = list(dialog.entries.ids())
         assert ids.index("restart db") < ids.index("restart web:0")
+
+
+async def test_what_joins_characters_does_not_push_the_frame(core: FakeCore):
+    family = "\U0001f469\u200d\U0001f469\u200d\U0001f467 \u2714\ufe0f"
+    core.on("status", status(job(family, process(f"{family}:0", "fatal", reason=family, pid=None))))
+    async with running(core) as stage:
+        await stage.says("is FATAL")
+        assert "\u200d" not in stage.text
+        assert "\ufe0f" not in stage.text
+        assert {cell_len(line) for line in stage.text.splitlines()} == {120}
