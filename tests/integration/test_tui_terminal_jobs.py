@@ -19,7 +19,7 @@ from tests import seat
 from tests.harness import Daemon, alive, program, wait_until
 from tests.integration.conftest import Start
 from tests.integration.shared import job, words
-from tests.terminal import Terminal
+from tests.terminal import Link, Terminal
 
 Sit = Callable[..., Terminal]
 SLEEP = words("sleep", "1000")
@@ -123,11 +123,12 @@ def test_p_holds_and_p_again_releases(before_web: tuple[Daemon, Terminal]) -> No
     screen.wait_for("held: no automatic restart")
     assert it.proc("solo:0").held
     os.kill(pid or 0, signal.SIGKILL)
-    screen.wait_for(lambda text: "1/1 up" not in seat.row(text, "solo") and "held" in text)
+    screen.wait_for(lambda text: "0/1" in seat.row(text, "solo") or "SIGKILL" in seat.row(text, "solo"))
     assert it.proc("solo:0").state == "exited"
     screen.send("p")
+    screen.wait_for("solo released")
     screen.wait_for(seat.rows_are(solo="1/1 up"))
-    assert it.pids()["solo:0"] not in (None, pid)
+    it.wait(lambda: it.pids()["solo:0"] not in (None, pid))
 
 
 def test_several_at_once_are_asked_for_and_the_default_is_no(before_web: tuple[Daemon, Terminal]) -> None:
@@ -277,6 +278,25 @@ def test_e_opens_the_editor_at_the_line_of_the_job_and_comes_back_to_a_whole_scr
     screen.send("3")
     screen.wait_for("[3 Events]")
     assert stat.S_IMODE(it.config_path.stat().st_mode) == 0o644
+
+
+LISTENER = """#!/bin/sh
+stty -icanon -echo min 0 time 10
+dd bs=100 count=1 of={dir}/typed 2>/dev/null
+echo > {dir}/heard
+exit 1
+"""
+
+
+def test_what_the_terminal_still_answers_is_not_typed_into_the_editor(daemon: Start) -> None:
+    it = daemon(job("busy", words("sh", "-c", "while :; do echo line; sleep 0.01; done"), **SOON))
+    env = {"EDITOR": seat.script(it.dir, "ear.sh", LISTENER.format(dir=it.dir))}
+    with seat.in_raw(it, env=env, link=Link(rtt=0.3)) as screen:
+        screen.wait_for(seat.UP)
+        screen.wait_for("line")
+        screen.send("e")
+        wait_until((it.dir / "heard").exists, what="the editor has listened")
+        assert (it.dir / "typed").read_bytes() == b""
 
 
 def whole(text: str, columns: int, rows: int) -> bool:
