@@ -109,6 +109,7 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
         self.set_keymap(self.keymap)
         self.link.load_cached(self.world)  # something to look at before the core has answered
         self.run_worker(self.link.run(), name="link", group="link")
+        self.show_cursor()
         self.call_after_refresh(self._settle)
 
     def _settle(self) -> None:

@@ -54,6 +54,16 @@ class Telling:
             more = f" and {count(len(fatal) - 1)} more" if len(fatal) > 1 else ""
             self.notifier.alarm(f"{fatal[0]}{more} gave up (FATAL) · {self.tm.options.instance}")
 
+    @property
+    def plain_cursor(self) -> bool:
+        """Tell whether the terminal's own cursor is kept on the selected row."""
+        return self.tm.preferences.cursor
+
+    def show_cursor(self) -> None:
+        """Have the terminal show its cursor, which Textual hides, where it is to be followed."""
+        if self.plain_cursor:
+            self._to_terminal("\x1b[?25h")
+
     def title_words(self) -> str:
         """Return what the title bar says: failures first, because it is cut at the end."""
         app, glyphs = self.tm, GLYPHS[self.tm.glyphs]

@@ -16,7 +16,7 @@ from taskmaster_tui.notify import Notifier
 from taskmaster_tui.orphans import alive, last_words
 from tests.fakecore import FakeCore, event, job, process, status
 from tests.linked import subscribed
-from tests.tui.support import Stage, running, scripted
+from tests.tui.support import Stage, config_of, running, scripted
 
 
 @pytest.fixture
@@ -111,6 +111,17 @@ async def test_a_new_fatal_rings_only_where_nobody_looks_and_it_is_wanted(
         assert [each for each in written if "\x1b]9;" in each] == (
             ["\x07\x1b]9;taskmaster: cron:0 gave up (FATAL) · default\x07"] if rings else []
         )
+
+
+async def test_the_terminals_own_cursor_is_on_the_selected_row_where_that_is_wanted(core: FakeCore) -> None:
+    config_of(core).parent.mkdir(parents=True)
+    config_of(core).write_text("cursor = true\n")
+    async with running(core) as stage:
+        for row_id in ("cron:0", "web:1"):
+            await stage.at(row_id)
+            line = stage.text.splitlines()[stage.app.cursor_position.y]
+            assert line.startswith("┃>")
+            assert stage.app.cursor_position.x == stage.jobs.rowtree.region.x
 
 
 # No colour -----------------------------------------------------------------------------------------------------------
