@@ -128,3 +128,17 @@ async def test_what_joins_characters_does_not_push_the_frame(core: FakeCore):
         assert "\u200d" not in stage.text
         assert "\ufe0f" not in stage.text
         assert {cell_len(line) for line in stage.text.splitlines()} == {120}
+
+
+@pytest.mark.parametrize("number", ["9" * 25, "9" * 5000, "-3", "٣"])
+async def test_a_number_of_processes_that_cannot_be_is_refused_and_the_app_lives(core: FakeCore, number: str):
+    async with running(core) as stage:
+        await stage.at("web")
+        await stage.press("ctrl+n")
+        dialog = await stage.on_dialog("Prompt")
+        dialog.query_one("Input").value = number
+        await stage.press("enter")
+        await stage.on_main()
+        await stage.settled()
+        assert "not a number of processes" in stage.status
+        assert not stage.acts()
