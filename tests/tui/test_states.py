@@ -133,10 +133,10 @@ async def test_live_shows_the_round_trip_and_nothing_is_dimmed(core: FakeCore) -
 # Quiet, lost ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("hasty")
 async def test_a_quiet_core_is_told_and_an_action_waits_visibly_then_is_refused_unsent(
     core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(link_module, "QUEUE", 0.3)
     async with running(core, beats=False) as stage:
         await stage.at("cron:0")
         await gets_quiet(stage, monkeypatch)
@@ -146,11 +146,9 @@ async def test_a_quiet_core_is_told_and_an_action_waits_visibly_then_is_refused_
         assert "restart" not in core.ops()
 
 
-@pytest.mark.usefixtures("hasty")
 async def test_an_action_that_waits_for_a_quiet_core_is_sent_at_its_next_word(
     core: FakeCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "QUEUE", 5.0)
     async with running(core, beats=False) as stage:
         await stage.at("cron:0")
         await gets_quiet(stage, monkeypatch)
