@@ -81,7 +81,9 @@ class ConfigView(Planning):
     def on_mount(self) -> None:
         """Begin with the plan, or with the problems if there are any."""
         core = self.tm.world.core
-        self.open("problems" if core is not None and core.config_problems and not core.pending else "plan")
+        problems = core.config_problems if core is not None else []
+        wrong = any(each.get("severity") != "warning" for each in problems)
+        self.open("problems" if wrong else "plan")
 
     @property
     def rowtree(self) -> RowTree:

@@ -149,11 +149,17 @@ class MainScreen(Screen[None]):
     def _focus_again(self) -> None:
         lost = self.focused is None or self._is_elsewhere(self.focused)
         if lost and self.view is not None and self.query_one("#views").display:
-            self.view.shown()
+            # at once: asked for and given later, it would be taken from a field that was opened meanwhile
+            self.set_focus(next((each for each in self.focus_chain if self.view in each.ancestors), None))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Give the focus back to the view that is shown: what was begun in another one may ask for it late."""
         if self._is_elsewhere(event.widget):
+            self.call_after_refresh(self._focus_again)
+
+    def on_descendant_blur(self) -> None:
+        """Give the view the focus where it went with what had it: without one the view's keys are dead."""
+        if self.tm.app_focus:
             self.call_after_refresh(self._focus_again)
 
     def _is_elsewhere(self, widget: Widget) -> bool:

@@ -155,7 +155,7 @@ def _process_lines(process: dict[str, Any], paths: dict[str, Any], now: float) -
         yield _fact("because", process["reason"])
     yield _fact("pid", process["pid"] if process["pid"] is not None else "-")
     yield _fact("run", process["run"])
-    yield _fact("since", f"{fmt.when(process['since'], now)} ({fmt.ago(now - process['since'])} ago)")
+    yield _fact("since", f"{fmt.when(process['since'], now)} ({fmt.ago(now - process['since'])})")
     if process.get("started_at"):
         yield _fact("started", fmt.when(process["started_at"], now))
     yield _fact("tries", f"{process['tries']}, restarts {process.get('restarts', 0)}")

@@ -108,6 +108,11 @@ class Picker(ModalScreen[Result], Generic[Result]):
         self.query_one(Input).focus()
         self.rowtree.rows_changed()
 
+    def on_resize(self) -> None:
+        """Take the focus again that a terminal too small for the dialog has taken away."""
+        if self.focused is None:
+            self.call_after_refresh(self.query_one(Input).focus)
+
     @property
     def text(self) -> str:
         """Return what was typed."""

@@ -112,7 +112,7 @@ class Header(LiveBar):
         if core is None:
             return []
         said = []
-        if errors := len(core.config_problems):
+        if errors := sum(each.get("severity") != "warning" for each in core.config_problems):
             sign = self.glyph["failed"]
             many = f" {fmt.count(errors)}" if narrow else f" {fmt.count(errors)} problem{'s' * (errors > 1)}"
             said.append(Piece(f"  config {sign}{many}", "failed", "go.config"))

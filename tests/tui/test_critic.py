@@ -142,3 +142,41 @@ async def test_a_number_of_processes_that_cannot_be_is_refused_and_the_app_lives
         await stage.settled()
         assert "not a number of processes" in stage.status
         assert not stage.acts()
+
+
+async def test_turning_the_tab_that_has_the_focus_leaves_the_keys_alive(core: FakeCore):
+    async with running(core) as stage:
+        await stage.at("web:0")
+        await stage.press("tab")
+        await stage.until(lambda: stage.app.focused is not None and stage.app.focused is not stage.jobs.rowtree)
+        for _ in range(6):
+            await stage.press("right_square_bracket")
+            await stage.until(lambda: stage.app.focused is not None and stage.app.focused.region.area)
+
+
+async def test_a_dialog_that_was_too_small_takes_what_is_typed_again(core: FakeCore):
+    async with running(core) as stage:
+        await stage.press("colon")
+        dialog = await stage.on_dialog("Palette")
+        await stage.pilot.resize_terminal(1, 1)
+        await stage.pilot.resize_terminal(99, 30)
+        await stage.until(lambda: dialog.focused is not None)
+        await stage.press(*"logs")
+        await stage.until(lambda: dialog.text == "logs")
+
+
+async def test_a_warning_about_the_config_is_not_told_as_a_problem(core: FakeCore):
+    warning = {"code": "W201", "severity": "warning", "message": "autoreload is ask: `taskmaster reload` applies it"}
+    core.on("status", lambda request: status(job("web", process("web:0")), config_problems=[warning], pending=2))
+    async with running(core) as stage:
+        await stage.says("2 jobs to reload")
+        assert "problem" not in stage.text.splitlines()[0]
+
+
+async def test_how_long_ago_is_said_once(core: FakeCore):
+    shown = {"job": job("cron", process("cron:0")), "intents": [], "by_hand": [], "paths": {}, "files": {}, "env": []}
+    core.on("show", {"jobs": [shown]})
+    async with running(core) as stage:
+        await stage.at("cron")
+        await stage.press("i")
+        await stage.says("1m ago)")
