@@ -110,8 +110,16 @@ class Picker(ModalScreen[Result], Generic[Result]):
 
     def on_resize(self) -> None:
         """Take the focus again that a terminal too small for the dialog has taken away."""
+        self.call_after_refresh(self._type_again)
+
+    def on_descendant_blur(self) -> None:
+        """Take it again where nothing else has it."""
+        if self.app.app_focus:
+            self.call_after_refresh(self._type_again)
+
+    def _type_again(self) -> None:
         if self.focused is None:
-            self.call_after_refresh(self.query_one(Input).focus)
+            self.set_focus(self.query_one(Input))
 
     @property
     def text(self) -> str:
