@@ -551,7 +551,7 @@ async def test_a_plan_without_changes_applies_nothing(core: FakeCore):
 async def test_an_invalid_file_shows_its_problems_instead_of_a_plan(core: FakeCore):
     def invalid(request: dict[str, Any]) -> None:
         error = ConfigInvalid("the config is invalid: 1 problem", "")
-        error.detail = [
+        error.detail = [  # type: ignore[attr-defined]
             {"message": "unknown key `comand`", "file": "/etc/t.toml", "line": 3, "help": "did you mean cmd?"}
         ]
         raise error

@@ -153,7 +153,7 @@ def test_around_begins_with_the_very_line_and_back_gives_what_is_before(tmp_path
     everything = list(read(Query(its)))
     number = pick % len(everything)
     line = everything[number]
-    got = around(Query(its, most=n), Place(line.at, line.tag, line.stream, line.offset))
+    got = around(Query(its, most=n), Place(line.at or 0.0, line.tag, line.stream, line.offset))
     assert got.lines[0] == line
     assert after(its, got.begin)[0][: len(everything) - number] == everything[number:]
     assert whole_page_back(its, got.begin, 10_000)[0] == everything[:number]
