@@ -221,7 +221,8 @@ def test_a_search_and_a_count_without_time_find_everything(fleet, backwards):
         cursor = through_json(got.cursor)
         if not got.more:
             break
-    assert sorted(line.at or 0.0 for line in found) == sorted(line.at or 0.0 for line in read(Query(its, pattern="line 1$")))
+    wanted = read(Query(its, pattern="line 1$"))
+    assert sorted(line.at or 0.0 for line in found) == sorted(line.at or 0.0 for line in wanted)
     cursor = None
     while (counted := count(Query(its), cursor, clock=Stopwatch())).more:
         cursor = through_json(counted.cursor)
