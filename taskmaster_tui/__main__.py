@@ -40,6 +40,8 @@ def main(words: Sequence[str] | None = None) -> int:
     from taskmaster_tui import leaving  # noqa: PLC0415  # the line mode does not pay for it
     from taskmaster_tui.app import TaskmasterApp  # noqa: PLC0415  # nor for this
 
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)  # the terminal knows its size; what a parent exported was that of another moment
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
         # Textual paints on stderr; with `2>file` the screen is stdout
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]  # typeshed says final, Python does not

@@ -275,3 +275,8 @@ def test_somebody_who_stops_it_with_SIGSTOP_finds_it_alive_afterwards(place: Dae
     os.kill(screen.pid, signal.SIGCONT)
     screen.wait_for("[3 Events]")
     assert alive(screen.pid)
+
+
+def test_the_size_is_the_terminals_and_not_what_a_parent_exported(place: Daemon) -> None:
+    with seat.in_raw(place, env={"COLUMNS": "50", "LINES": "9"}) as screen:
+        screen.wait_for("[1 Jobs]")  # which only a wide terminal shows
