@@ -46,7 +46,8 @@ def tmux_missing() -> str:
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment in which a terminal is what the test says it is."""
     outer = (
-        "COLUMNS", "LINES", "TMUX", "TERM", "COLORTERM", "NO_COLOR", "TEXTUAL", "LC_TERMINAL", "TERM_PROGRAM", "CI", "SSH_",
+        "COLUMNS", "LINES", "TMUX", "TERM", "COLORTERM", "NO_COLOR", "TEXTUAL", "LC_TERMINAL", "TERM_PROGRAM", "CI",
+        "SSH_",
     )  # fmt: skip
     kept = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
     fixed = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "COLORTERM": "truecolor", "PYTHONPATH": str(HERE)}

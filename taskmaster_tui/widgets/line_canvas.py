@@ -174,8 +174,9 @@ class LineCanvas(Widget):
         if self.source.revision != self._seen_revision:
             self._seen_revision = self.source.revision
             self.painter.clear()
-        self.view.height = max(1, height - 1) if height > 1 and self._paused_words() else height
         self._set_look(max(1, width - 1))
+        rows = max(1, height - 1) if height > 1 and self._paused_words() else height
+        self.view.fit(rows, self.source, self._rows_of)
         spots = self.view.layout(self.source, self._rows_of)
         if self.labels and self._wider_labels(spots):
             self._set_look(max(1, width - 1))

@@ -196,8 +196,10 @@ class LogView(LogMoves):
 
     def paint_live(self) -> None:
         """Paint what came since, and go to a hit that was found."""
-        self._to_hit()
         super().paint_live()
+        if self.search_state.text:
+            # after the line that tells of the search has its room: else it covers the last row of what is shown
+            self.call_after_refresh(self._to_hit)
 
     def _paint(self) -> None:
         """Say what is shown, and what was found."""

@@ -46,6 +46,14 @@ class Viewport:
             self.top = spots[0]
         return spots
 
+    def fit(self, height: int, source: LineSource, rows_of: RowsOf) -> None:
+        """Take another height; what ended with the last line still does when a line of something else takes room."""
+        if height < self.height and not self.following and source.end > source.first:
+            spots = self.layout(source, rows_of)
+            if spots and spots[-1].line == source.end - 1 and height > 0:
+                self.top = self._above(Spot(source.end, 0), height, source, rows_of)[0]
+        self.height = height
+
     def scroll(self, delta: int, source: LineSource, rows_of: RowsOf) -> bool:
         """Move by screen rows; False if there is nothing to move to in memory."""
         spots = self.layout(source, rows_of)

@@ -401,3 +401,22 @@ async def test_every_theme_has_styles_for_all_parts(theme: str):
         await pilot.pause()
         assert shown(pager)[0].endswith("line 0")
         assert set(pager.painter.styles) >= {"match", "current", "label-7", "paused"}
+
+
+def test_what_ended_with_the_last_line_still_does_when_a_row_is_taken_away() -> None:
+    source = Fixed([Row(b"%d" % number) for number in range(50)])
+    view = Viewport()
+    view.fit(10, source, lambda _: 1)
+    view.show(45, source, lambda _: 1)  # on the screen already: paused at the end
+    view.fit(9, source, lambda _: 1)
+    assert [spot.line for spot in view.layout(source, lambda _: 1)] == list(range(41, 50))
+
+
+def test_what_did_not_end_with_the_last_line_keeps_its_first_when_a_row_is_taken_away() -> None:
+    source = Fixed([Row(b"%d" % number) for number in range(50)])
+    view = Viewport()
+    view.fit(10, source, lambda _: 1)
+    view.show(20, source, lambda _: 1, stay=False)
+    first = view.layout(source, lambda _: 1)[0]
+    view.fit(9, source, lambda _: 1)
+    assert view.layout(source, lambda _: 1)[0] == first
