@@ -21,6 +21,7 @@ from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.filter import LineFilter, Monochrome, NoColor
+from textual.geometry import Size
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.timer import Timer
@@ -38,6 +39,7 @@ LOWEST, BEYOND = (8, 2, 8), (9, 0, 0)  # read and tried; another major version m
 ROW = 2  # where the cursor is asked for: in row 1 an answer could be the key F3 with shift, alt or ctrl (CSI 1;2R)
 FIRST_COLUMN = 2
 FULL = 24  # of the writer's 30 places: one more frame (up to three writes) still fits, then `put` would stop the loop
+AT_REST = 0.3  # seconds after the last change of size; tmux takes up to 0.25 between two steps
 RETRY = 0.1  # seconds until a frame that was left away is tried again
 PATIENCE = 0.6  # seconds to wait for the last answer before the terminal is left
 F3_MODIFIERS = {2: "shift", 3: "alt", 4: "alt+shift", 5: "ctrl", 6: "ctrl+shift", 7: "alt+ctrl", 8: "alt+ctrl+shift"}
@@ -120,6 +122,9 @@ class Governed(InOrder):
         self._frame_owed = False
         super().__init__(*args, **options)
 
+    _resting: asyncio.TimerHandle | None = None
+    _at_size: Size | None = None
+
     def _real_terminal(self) -> bool:
         driver = self._driver
         if driver is None or self.is_headless or driver.is_web or driver.is_inline:
@@ -161,6 +166,24 @@ class Governed(InOrder):
     def _pay_a_frame(self) -> None:
         self._frame_owed = False
         self.screen.refresh()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Paint the whole once more when the size has come to rest.
+
+        tmux may resize a pane in steps and ends at a size that is known already: what was painted for it in between is
+        cut off by then, and Textual does not paint for a size that is not new.
+        """
+        if self._at_size is None:
+            self._at_size = event.size  # the first one: nothing was painted that could be lost
+            return
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = asyncio.get_running_loop().call_later(AT_REST, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        if self._running and self._screen_stack:
+            self._pay_a_frame()
 
     def hung_up(self) -> None:
         """Take note that the terminal is gone: Textual's last words must not wait for a writer that is dead."""

@@ -7,10 +7,13 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
+from textual import events
 from textual.app import App
+from textual.geometry import Size
 from textual.message_pump import MessagePump
 
 from taskmaster_tui import _textual_compat
+from taskmaster_tui.governor import Governor
 
 
 async def ring(monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -37,3 +40,19 @@ async def test_without_ours_the_same_timer_never_rings(monkeypatch: pytest.Monke
     ours: Any = MessagePump.set_timer
     monkeypatch.setattr(MessagePump, "set_timer", ours.__wrapped__)
     assert not await ring(monkeypatch)
+
+
+async def test_a_change_of_size_to_the_same_size_paints_the_whole_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sample(_textual_compat.Governed):
+        governor = Governor()
+
+    painted: list[bool] = []
+    async with Sample().run_test(size=(80, 24)) as pilot:
+        monkeypatch.setattr(pilot.app, "_pay_a_frame", lambda: painted.append(True))
+        size = Size(80, 24)
+        for _ in range(3):
+            pilot.app.post_message(events.Resize(size, size))
+        async with asyncio.timeout(5):
+            while not painted:  # noqa: ASYNC110  # a painting rings no bell
+                await asyncio.sleep(0.02)
+    assert painted == [True]
