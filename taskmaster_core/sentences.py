@@ -1,7 +1,8 @@
 """Say what an event means, in one sentence for people, and how much it matters.
 
 Pure, and forgiving: an event of another version, with fields missing or strange, still becomes a sentence. The event
-log and `taskmaster events` use it; nothing that came from a job or a config can break the line or the terminal.
+log and `taskmaster events` call `sentence`, of which nothing that came from a job or a config can break the line or the
+terminal; a client that has a sanitizer of its own (the TUI) calls `told` and `what`.
 """
 
 from __future__ import annotations
@@ -33,11 +34,21 @@ def level(type_: str, payload: Data) -> str:
 
 def sentence(type_: str, key: str, cause: Data, payload: Data) -> str:
     """Return the sentence: who, what, and because of what. It is one printable line whatever it is given."""
-    say = _SENTENCES.get(type_)
-    what = say(payload) if say is not None else _generic(type_, payload)
-    said = f"{key} {what}" if key else what
+    return escape(told(type_, key, cause, payload))
+
+
+def told(type_: str, key: str, cause: Data, payload: Data) -> str:
+    """Return the sentence as it is: what is foreign in it is not made harmless yet."""
+    happened = what(type_, payload)
+    said = f"{key} {happened}" if key else happened
     why = _why(cause)
-    return escape(f"{said} ({why})" if why and why not in what else said)
+    return f"{said} ({why})" if why and why not in happened else said
+
+
+def what(type_: str, payload: Data) -> str:
+    """Return what happened, without whom it happened to and who wanted it; not made harmless either."""
+    say = _SENTENCES.get(type_)
+    return say(payload) if say is not None else _generic(type_, payload)
 
 
 def escape(text: str) -> str:

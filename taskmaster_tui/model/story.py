@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from taskmaster_core import wire
-from taskmaster_tui.model import sentences
+from msgspec.structs import asdict
+
+from taskmaster_core import sentences, wire
+from taskmaster_core.sentences import Data
 from taskmaster_tui.model.fmt import clock, count, plain, span
-from taskmaster_tui.model.sentences import Data
 from taskmaster_tui.model.words import ended_well
 from taskmaster_tui.model.world import Job, Proc
 
@@ -32,9 +33,7 @@ def event_what(event: wire.Event) -> str:
 
 def event_sentence(event: wire.Event) -> str:
     """Return the whole sentence: who, what, and because of what; the core's event log says the same."""
-    happened, why = sentences.what(event.type, event.data), sentences.why(event.cause)
-    said = f"{event.key} {happened}" if event.key else happened
-    return plain(f"{said} ({why})" if why and why not in happened else said)
+    return plain(sentences.told(event.type, event.key, asdict(event.cause), event.data))
 
 
 def event_line(event: wire.Event) -> tuple[str, str]:
