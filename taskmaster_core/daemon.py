@@ -20,6 +20,7 @@ from taskmaster_core import acts, boot, doctor, logops, shimlink
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
+from taskmaster_core.recovery import Fenced, Recovery
 from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.server import Server
 from taskmaster_core.shimlink import LinkClosed
@@ -50,6 +51,9 @@ class Core:
         self.ops.seen, self.ops.history = started.requests, started.history
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
+        self.recovery = Recovery(started, started.environ)
+        self.recovery.on_link = self._link_made
+        self.recovery.on_found = self._shim_found
         self._more = False
         self._backlog = False
         self._beat_every = _beat_every(started.environ)
@@ -74,7 +78,10 @@ class Core:
         gc.collect()
         gc.freeze()
         while runtime.exit_code is None:
-            self._turn()
+            try:
+                self._turn()
+            except LinkClosed as closed:
+                self._link_lost(closed)
         self._end(runtime.exit_code)
         return runtime.exit_code
 
@@ -112,7 +119,8 @@ class Core:
 
     def _timeout(self) -> float | None:
         """Return the seconds until something is due; None: sleep until something comes."""
-        if self._more or (self.runtime.server is not None and self.runtime.server.pending()):
+        held = self.recovery.holds_requests
+        if not held and (self._more or (self.runtime.server is not None and self.runtime.server.pending())):
             return 0.0
         candidates = (self.runtime.supervisor.deadline, self.runtime.timers.deadline)
         due = [each for each in candidates if each is not None]
@@ -121,7 +129,8 @@ class Core:
 
     def _pump(self) -> None:
         """Take requests in. ZeroMQ's descriptors tell only of changes, so it is asked on every turn."""
-        self._more = self.runtime.server.pump() if self.runtime.server is not None else False
+        if self.runtime.server is not None and not self.recovery.holds_requests:
+            self._more = self.runtime.server.pump()
 
     def _journal(self) -> None:
         journal = self.runtime.journal
@@ -146,7 +155,7 @@ class Core:
 
     def _watch_backlog(self) -> None:
         link = self.runtime.link
-        if link.backlog is not self._backlog:
+        if link.backlog is not self._backlog and link.fileno() >= 0:
             self._backlog = link.backlog
             self._poll.modify(link.fileno(), select.EPOLLIN | (select.EPOLLOUT if link.backlog else 0))
 
@@ -156,7 +165,11 @@ class Core:
         if mask & select.EPOLLOUT:
             self.runtime.link.flush()
         if mask & ~select.EPOLLOUT:
-            self.take_in(self.runtime.link.receive())
+            reports = self.runtime.link.receive()
+            if self.recovery.under_way:
+                self.recovery.hear(reports)
+            else:
+                self.take_in(reports)
 
     def take_in(self, reports: Sequence[dict[str, object]]) -> None:
         """Feed reports to the policy; numbered ones are acknowledged in the frame that carries what came of them."""
@@ -164,13 +177,38 @@ class Core:
         for report in reports:
             number = report.get("n")
             newest = max(newest, number) if isinstance(number, int) else newest
-            heard = shimlink.to_stimulus(report)
+            heard = shimlink.to_stimulus(self.recovery.complete(report))
             if heard is not None:
                 self.runtime.supervisor.report(*heard, self.runtime.now())
             else:
                 self._notice(report)
         if newest:
             self.runtime.acknowledge(newest)
+
+    def _link_lost(self, closed: LinkClosed) -> None:
+        """Go on without a shim until there is another one; without hope for one, end."""
+        link = self.runtime.link
+        try:
+            while not self.recovery.under_way and (last := link.receive()):
+                self.take_in(last)
+        except LinkClosed:
+            pass  # that was all
+        if link.fileno() >= 0:
+            self._poll.unregister(link.fileno())
+        try:
+            self.recovery.begin()
+        except Fenced as why:
+            raise LinkClosed(f"{closed}; {why}") from closed
+        self._trouble("shim", self.recovery.refused or "it died; another one is being started")
+
+    def _link_made(self) -> None:
+        self._backlog = False
+        self._poll.register(self.runtime.link.fileno(), select.EPOLLIN)
+
+    def _shim_found(self, early: Sequence[dict[str, object]]) -> None:
+        self.logs.watch_again()
+        self.take_in(early)
+        self._trouble("shim", "")
 
     def _notice(self, report: dict[str, object]) -> None:
         cause = Cause("shim")
