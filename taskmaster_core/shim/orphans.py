@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+import spawn
 import tree
 
 
@@ -18,6 +19,7 @@ class Snapshot:
     def __init__(self) -> None:
         self._tagged = {pid: env for pid in _all_pids() if (env := _tagged_environment(pid))}
         self._holders: dict[tuple[int, int], list[int]] | None = None
+        self._at_lock: dict[int, list[tuple[int, int]]] | None = None
         self.at = time.monotonic()
 
     def tagged(self, tags: list[bytes]) -> list[int]:
@@ -30,9 +32,15 @@ class Snapshot:
 
     def of(self, tags: list[bytes], lock: tuple[int, int]) -> list[int]:
         """Return the orphans with these settings or this lock file; who holds another run's lock belongs to that."""
-        holders = self.holders(lock)
+        holders = [pid for pid, files in self._locks().items() if lock in files]
         found = [pid for pid in self.tagged(tags) if pid in holders or not _holds_a_lock(pid)]
         return list({*found, *holders})
+
+    def _locks(self) -> dict[int, list[tuple[int, int]]]:
+        """Return what every process has open where runs have their lock file; looking at all files takes far longer."""
+        if self._at_lock is None:
+            self._at_lock = {pid: found for pid in _all_pids() if (found := _files_at_lock(pid))}
+        return self._at_lock
 
     def holders(self, lock: tuple[int, int]) -> list[int]:
         """Return the processes that have this file open."""
@@ -104,6 +112,17 @@ def _open_files(pid: int) -> list[tuple[int, int]]:
     for fd in fds:
         try:
             entry = os.stat(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            continue
+        found.append((entry.st_dev, entry.st_ino))
+    return found
+
+
+def _files_at_lock(pid: int) -> list[tuple[int, int]]:
+    found = []
+    for number in spawn.LOCK_FDS:
+        try:
+            entry = os.stat(f"/proc/{pid}/fd/{number}")
         except OSError:
             continue
         found.append((entry.st_dev, entry.st_ino))
