@@ -256,6 +256,7 @@ class Daemon(Instance):
         assert self.process is not None
         old = self.shim_pid
         os.kill(old, signal.SIGKILL)
+        wait_until(lambda: not alive(old), timeout, "the shim is dead")
         if not self._orphaned:
             self.process.wait(timeout)
             self._orphaned = True

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _REAPED_WITHIN = 5.0  # seconds the new parent (init) gets to reap it: only then the kernel tells its status
 _STOPPED_WITHIN = 0.1  # the same for one that is being stopped: nobody decides anything by its status
-_FRESH, _RECENT = 0.0, 0.05  # how old a look at all processes may be, to kill by and to wait by
+_GATHER = 0.02  # seconds until the look after an end: many ends at a time share one look at all processes
 _AMENDED = ("stop", "killgroup", "nice", "sinks", "told")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -51,6 +51,8 @@ class Adopted(Run):
         entry = os.stat(path)
         self._lock_file = (entry.st_dev, entry.st_ino)
         self._unreaped: Timer | None = None
+        self._since = 0.0  # what was seen of its tree before this instant counts no more
+        self._looked = False
         self.amended = {name: recipe[name] for name in _AMENDED if name in recipe}
         if recipe.get("told") is not None:  # its end was told before; what is left are descendants
             self._end = self._told = recipe["told"]
@@ -93,7 +95,15 @@ class Adopted(Run):
         self._end = {**pidfds.end_of(status), "at": runs.boottime(), "wall": time.time()}
         for stream in self.streams.values():
             stream.drain()
-        self.look()
+        self._since = time.monotonic()
+        self.house.loop.after(_GATHER, self.look)
+
+    def look(self) -> None:
+        """Decide by what is left of the tree; only the first look may share what others have seen."""
+        if self._looked:
+            self._since = time.monotonic()
+        self._looked = True
+        super().look()
 
     def _reap(self) -> None:
         pass  # its parent does
@@ -105,20 +115,28 @@ class Adopted(Run):
         if self.leaf is not None:
             return super().members()
         roots = tree.children(self.pid) if self._end is None else []
-        age = _FRESH if self._killing else _RECENT
-        roots += self.house.looker.look(age).of(self.tags, self._lock_file)
+        since = time.monotonic() if self._killing else self._since
+        roots += self.house.looker.look(since).of(self.tags, self._lock_file)
         return [each for each in tree.below(roots) if not each.dead and each.pid != self.pid]
 
     def _send(self, signum: int, group: bool) -> None:
-        """Signal the leader, or all of its group one by one: once it is reaped its number may be somebody else's."""
-        if self._end is None:
-            try:
-                signal.pidfd_send_signal(self._pidfd, signum)
-            except ProcessLookupError:
-                pass  # it ended at this moment
-        for each in self.members() if group else ():
-            if each.pgrp == self.pid:
-                tree.send(each, signum)
+        """Signal the leader or its group; once it is reaped its number may be somebody else's: then one by one."""
+        if self._end is None and self._signal_leader(0 if group else signum):
+            if group:
+                os.killpg(self.pid, signum)  # it was there a moment ago: numbers do not come round so fast
+        elif group:
+            for each in self.members():
+                if each.pgrp == self.pid:
+                    tree.send(each, signum)
+
+    def _signal_leader(self, signum: int) -> bool:
+        if self._pidfd < 0:
+            return False
+        try:
+            signal.pidfd_send_signal(self._pidfd, signum)
+        except ProcessLookupError:
+            return False
+        return True
 
     def renice(self, nice: int) -> None:
         """Change the niceness of the leader's group, while the leader lives."""

@@ -17,10 +17,10 @@ class Snapshot:
     """Hold what all processes look like at one moment: read once for all leftovers."""
 
     def __init__(self) -> None:
+        self.at = time.monotonic()
         self._tagged = {pid: env for pid in _all_pids() if (env := _tagged_environment(pid))}
         self._holders: dict[tuple[int, int], list[int]] | None = None
         self._at_lock: dict[int, list[tuple[int, int]]] | None = None
-        self.at = time.monotonic()
 
     def tagged(self, tags: list[bytes]) -> list[int]:
         """Return the orphans that were started with all of these settings.
@@ -58,9 +58,9 @@ class Looker:
     def __init__(self) -> None:
         self._last: Snapshot | None = None
 
-    def look(self, age: float) -> Snapshot:
-        """Return how it was, at most so many seconds ago."""
-        if self._last is None or time.monotonic() - self._last.at > age:
+    def look(self, since: float) -> Snapshot:
+        """Return how it was at this instant of CLOCK_MONOTONIC or later."""
+        if self._last is None or self._last.at < since:
             self._last = Snapshot()
         return self._last
 
