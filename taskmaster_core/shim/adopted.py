@@ -105,9 +105,6 @@ class Adopted(Run):
         self._looked = True
         super().look()
 
-    def _reap(self) -> None:
-        pass  # its parent does
-
     # -- the tree -----------------------------------------------------------------------------------------------
 
     def members(self) -> list[tree.Member]:

@@ -87,8 +87,7 @@ class Watch:
 class Run:
     """Hold one run; `house` is what all runs share."""
 
-    ours = True
-    """Whether it is a child of ours; `adopted` has those that are not."""
+    ours = True  # a child of ours; `adopted` has those that are not
 
     def __init__(self, house: House, order: dict[str, Any], pid: int, pidfd: int, status: int) -> None:
         self.house = house
@@ -103,8 +102,7 @@ class Run:
         self.lock = ""
         self.tags = [tag.encode("utf-8", "surrogateescape") for tag in records.tags(order.get("env") or {})]
         self.streams: dict[str, Stream] = {}
-        self.amended: dict[str, Any] = {}
-        """What changed since its record was written."""
+        self.amended: dict[str, Any] = {}  # what changed since its record was written
         self.stopping = False
         self._killing = False
         self._leader_only = False  # the rest of the tree is left alone
@@ -310,11 +308,9 @@ class Run:
         if self._killing:
             self._kill_tree()
 
-    def _reap(self) -> None:
-        os.waitid(os.P_PID, self.pid, os.WEXITED)
-
     def _finish(self) -> None:
-        self._reap()
+        if self.ours:
+            os.waitid(os.P_PID, self.pid, os.WEXITED)
         self._release()
         self._tell_end([])
 

@@ -337,7 +337,8 @@ backoff = { first = 0.05, max = 0.1 }
         time.sleep(chance.uniform(0.0, 0.15))
         d.wait(d.recovered, 20.0, f"recovered after {kind}")
     d.wait(lambda: {view.state for view in d.procs("web")} == {"running"}, 20.0)
-    assert one_of_each(d) == {f"web:{n}": 1 for n in range(30)}
+    # what died beside both is told only once init has reaped it, and started again then
+    d.wait(lambda: one_of_each(d) == {f"web:{n}": 1 for n in range(30)}, 20.0, "one of each runs")
     assert unknown(d) == []
 
 

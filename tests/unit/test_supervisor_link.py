@@ -44,6 +44,8 @@ def test_nothing_is_known_of_what_lives_until_a_shim_is_heard() -> None:
     world = running(job("web", 2), job("rest", autostart=False))
     lose(world)
     assert world.core.states() == {"web:0": "unknown", "web:1": "unknown", "rest:0": "stopped"}
+    another(world)
+    assert world.core.states() == {"web:0": "running", "web:1": "running", "rest:0": "stopped"}
 
 
 def test_L06_what_the_next_shim_found_goes_on_with_its_start_and_counts() -> None:
