@@ -81,6 +81,7 @@ class Recovery:
         runtime = self.runtime
         if not self.under_way:
             self.under_way, self._since = True, runtime.now()
+            runtime.timers.at(self._since + _PATIENT, lambda: None)  # wakes the loop: requests wait no longer
         living = [proc for proc in runtime.supervisor.procs.values() if proc.state in ALIVE]
         self._witness.watch(living)
         runtime.cut()

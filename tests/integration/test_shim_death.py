@@ -90,6 +90,50 @@ def test_L06_a_job_that_writes_at_full_speed_loses_at_most_64_kib(daemon: Start)
     assert torn <= 2 * 3
 
 
+WRITER = """
+import os, sys
+number = 0
+while True:
+    data = b"".join(b"%s%08d\\n" % (sys.argv[1].encode(), each) for each in range(number, number + 400))
+    while data:
+        data = data[os.write(1, data):]
+    number += 400
+"""
+
+
+def test_L06_two_that_share_a_file_lose_at_most_64_kib_each(daemon: Start, tmp_path: Path) -> None:
+    """Whole lines for a shared file pass through the shim's memory: that is what can be lost."""
+    (tmp_path / "writer.py").write_text(WRITER)
+    d = daemon(
+        "".join(
+            f"""
+[[task]]
+name = "{name}"
+cmd = ["python3", "{tmp_path}/writer.py", "{name}"]
+stdout = "{tmp_path}/shared"
+"""
+            for name in "ab"
+        )
+    )
+    running(d)
+    shared = tmp_path / "shared"
+    for _ in range(3):
+        size = shared.stat().st_size
+        d.wait(lambda size=size: shared.stat().st_size > size + (1 << 20))
+        d.kill_shim()
+    d.request("stop", "all")
+    lost = dict.fromkeys("ab", 0)
+    last = dict.fromkeys("ab", -1)
+    for line in shared.read_text().splitlines():
+        name, number = line[:1], line[1:]
+        if len(number) == 8 and name in lost:
+            assert int(number) > last[name], "nothing comes twice"
+            lost[name] += (int(number) - last[name] - 1) * 10
+            last[name] = int(number)
+    print(f"lost {lost}")
+    assert max(lost.values()) <= 3 << 16
+
+
 def test_L07_both_are_killed_and_the_next_start_takes_over(daemon: Start) -> None:
     d = daemon(STEADY)
     before = running(d)
@@ -342,6 +386,23 @@ backoff = { first = 0.05, max = 0.1 }
     assert unknown(d) == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_L08_a_shim_killed_while_it_takes_over_leaves_that_to_the_next(daemon: Start, seed: int) -> None:
+    chance = random.Random(seed + int(os.environ.get("TM_SEED", "20261123")))
+    d = daemon(STEADY.replace("10", "40"))
+    before, core = running(d), d.core_pid
+    d.kill_shim(wait=False)
+    for _ in range(3):
+        (shim,) = wait_until(lambda: [pid for pid in children_of(core) if alive(pid)], what="another shim")
+        time.sleep(chance.uniform(0.0, 0.12))  # the moment is what is random
+        os.kill(shim, signal.SIGKILL)
+        wait_until(lambda shim=shim: not alive(shim))
+    d.wait(d.recovered, 20.0)
+    assert d.pids() == before
+    assert one_of_each(d, "steady") == {f"steady:{n}": 1 for n in range(40)}
+    assert d.core_pid == core
+
+
 def marks(pid: int) -> dict[str, str]:
     pairs = (each.decode(errors="replace").partition("=") for each in environ_of(pid))
     return {name: value for name, _, value in pairs if name.startswith("TASKMASTER_")}
@@ -352,9 +413,9 @@ def jobs_of(d: Daemon) -> dict[int, dict[str, str]]:
     return {pid: each for pid, each in found.items() if each.get("TASKMASTER_INSTANCE") == d.instance}
 
 
-def one_of_each(d: Daemon) -> dict[str, int]:
+def one_of_each(d: Daemon, job: str = "web") -> dict[str, int]:
     keys = (f"{each['TASKMASTER_JOB']}:{each['TASKMASTER_INDEX']}" for each in jobs_of(d).values())
-    return dict(Counter(key for key in keys if key.startswith("web")))
+    return dict(Counter(key for key in keys if key.startswith(job)))
 
 
 def unknown(d: Daemon) -> list[int]:

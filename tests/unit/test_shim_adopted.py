@@ -270,6 +270,22 @@ def test_a_child_that_never_wrote_its_record_is_ended(swept: House) -> None:
         assert not lock.exists()
 
 
+def test_what_runs_in_another_pid_namespace_is_left_and_gets_no_copy(swept: House) -> None:
+    core = swept.begin(spawn_order(swept.first, program("sleeper")))
+    pid = core.expect("spawned")["pid"]
+    swept.kill(core)
+    lock = swept.first.state / "runs" / "job%3A0.lock"
+    here = os.stat("/proc/self/ns/pid").st_ino
+    lock.write_text(lock.read_text().replace(f'"pidns":{here}', f'"pidns":{here + 1}'))
+    again = swept.next()
+    assert "another pid namespace" in again.expect("adopted")["message"]
+    assert hello(again)["runs"] == []
+    again.order(spawn_order(swept.first, program("sleeper"), run=2))
+    assert again.expect("failed", run=2)["errno"] == "EEXIST"
+    assert alive(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
 def test_what_was_changed_while_it_ran_holds_after_the_shims_death(swept: House) -> None:
     core = swept.begin(spawn_order(swept.first, program("counter", 100_000, 1, 0.002)))
     core.order(
