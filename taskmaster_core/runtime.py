@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -121,6 +121,10 @@ class Runtime:
         after, self._after = self._after, []
         for call in after:
             self.journal.barrier(self._remember_call(call), full=True)
+
+    def inherit(self, held: Mapping[str, object]) -> None:
+        """Note what the shim holds of cores before: should it die, only we can tell the next one."""
+        self._memos = {key: memo for key, memo in held.items() if not key[1:].isdigit()}
 
     def _mirror(self, frame: Iterable[Order]) -> None:
         for order in frame:
@@ -288,11 +292,4 @@ class Runtime:
 
     def sources_of(self, key: Key) -> dict[str, dict[str, Any]]:
         """Return where a reader finds the output of a process: per stream path, index, and tag if others share it."""
-        return {
-            stream: {
-                "path": sink["path"],
-                "index": sink["index"],
-                "tag": None if sink["index"] == f"{sink['path']}.idx" else str(key),
-            }
-            for stream, sink in self.files_of(key).items()
-        }
+        return orders.sources_in(self.files_of(key), key)

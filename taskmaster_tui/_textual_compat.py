@@ -19,9 +19,10 @@ from rich.console import Console
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App
-from textual.filter import Monochrome, NoColor
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.message import Message
 
+from taskmaster_tui._typeahead import InOrder
 from taskmaster_tui.governor import FPS, Governor
 from taskmaster_tui.lean import lean
 from taskmaster_tui.live import Live
@@ -67,6 +68,11 @@ def without_colours(app: App[Any]) -> None:
     app._filters[:] = [*(each for each in app._filters if not isinstance(each, Monochrome)), NoColor()]  # noqa: SLF001
 
 
+def add_filter(app: App[Any], line_filter: LineFilter) -> None:
+    """Have every painted line pass a filter."""
+    app._filters.append(line_filter)  # noqa: SLF001
+
+
 class Lean(CompositorUpdate):
     """A frame of Textual's in fewer bytes."""
 
@@ -78,7 +84,7 @@ class Lean(CompositorUpdate):
         return lean(self.frame.render_segments(console))
 
 
-class Governed(App[Any]):
+class Governed(InOrder):
     """An app whose live frames are acknowledged by the terminal, and whose loop a stuck terminal cannot stop."""
 
     def __init__(self, *args: Any, fps: float = FPS, **options: Any) -> None:

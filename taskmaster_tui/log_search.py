@@ -15,11 +15,13 @@ from typing import NamedTuple
 from taskmaster_core.alogs import BOTH, Cursor, Found, LogPages, LogSource, Place
 from taskmaster_core.errors import TaskmasterError
 
-HITS_MAX = 50_000
+HITS_MAX = 20_000
 """Places remembered in each direction; nobody presses `n` so often."""
 _SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")
 _REPEATED_GROUP = re.compile(r"\)[*+{]")
 _UNBOUNDED = re.compile(r"[*+]|,\}")
+_WORDS = re.compile(r"\w+|\W")
+_COLOURS = "(?:\x1b\\[[0-9;:]*[mK])*"
 _AGAIN = 1.0
 """Seconds between searches in what is new."""
 
@@ -44,10 +46,20 @@ def marker(text: str) -> re.Pattern[str] | None:
         return None
 
 
+def asked(text: str) -> str:
+    """Return what the core is asked for: in a plain text colours may change where words begin and end.
+
+    The core looks at bytes as they were written; a person searches for what is seen.
+    """
+    if _SPECIAL.search(text) or text.isalnum():
+        return text
+    return _COLOURS.join(re.escape(part) for part in _WORDS.findall(text))
+
+
 def without(text: str) -> str:
     """Return the expression for lines in which there is no match."""
-    inner = text if _SPECIAL.search(text) else re.escape(text)
-    return f"^(?!.*(?:{inner}))"
+    found = asked(text)
+    return f"^(?!.*(?:{found if _SPECIAL.search(found) else re.escape(found)}))"
 
 
 class Kept(NamedTuple):
@@ -58,7 +70,9 @@ class Kept(NamedTuple):
 
     def of(self, logs: LogSource) -> LogPages:
         """Return pages of these lines only."""
-        return logs.matching(without(self.text) if self.inverse else self.text, ignorecase=ignores_case(self.text))
+        return logs.matching(
+            without(self.text) if self.inverse else asked(self.text), ignorecase=ignores_case(self.text)
+        )
 
 
 class LogSearch:
@@ -133,7 +147,12 @@ class LogSearch:
 
     async def _slice(self, cursor: Cursor | None, *, back: bool) -> Found:
         return await self._logs().find(
-            self._select, self.text, ignorecase=ignores_case(self.text), cursor=cursor, back=back, streams=self._streams
+            self._select,
+            asked(self.text),
+            ignorecase=ignores_case(self.text),
+            cursor=cursor,
+            back=back,
+            streams=self._streams,
         )
 
     def _take(self, found: Found, *, back: bool) -> None:

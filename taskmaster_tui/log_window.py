@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from sys import intern
 
 from taskmaster_core.alogs import Cursor, Line, Lines, Place
@@ -162,12 +161,13 @@ class LogWindow:
 
     def _grown(self, lines: Sequence[Line]) -> Sequence[Line]:
         """Put the rest of an unfinished line (a prompt, a progress bar) to its begin."""
-        taken = 0
+        if not any(line.cont for line in lines):
+            return lines
+        fresh: list[Line] = []
         for line in lines:
-            if not line.cont or not self._grow(line):
-                break
-            taken += 1
-        return lines[taken:]
+            if not line.cont or not (_joined(fresh, line) or self._grow(line)):
+                fresh.append(line)
+        return fresh
 
     def _grow(self, line: Line) -> bool:
         chunk = self.chunks[-1]
@@ -222,10 +222,27 @@ class LogWindow:
         return late
 
     def _knows(self, mark: Row) -> bool:
-        """Tell whether a remark is here already: what happened is heard live and asked for, and both may tell it."""
-        first = bisect_left(self.marks, mark.at, key=lambda row: row.at)
-        same = takewhile(lambda row: row.at == mark.at, self.marks[first:])
-        return any(row.key == mark.key and row.data == mark.data for row in same)
+        """Tell whether a remark is here already: what happened is heard live and asked for, and both may tell it.
+
+        Heard live, less may be known (how long the run had lasted): the longer words stay.
+        """
+        for index in range(bisect_left(self.marks, mark.at, key=lambda row: row.at), len(self.marks)):
+            known = self.marks[index]
+            if known.at != mark.at:
+                break
+            if known.key == mark.key and known.data.startswith(mark.data):
+                return True
+            if known.key == mark.key and mark.data.startswith(known.data):
+                self.marks[index] = mark
+                self._replace(known, mark)
+                return True
+        return False
+
+    def _replace(self, old: Row, new: Row) -> None:
+        for chunk in self.chunks:
+            if old in chunk.rows:
+                chunk.rows[chunk.rows.index(old)] = new
+                self.revision += 1
 
     def _insert(self, mark: Row) -> None:
         chunk = next(chunk for chunk in reversed(self.chunks) if (chunk.rows and chunk.rows[0].at <= mark.at) or
@@ -259,6 +276,19 @@ class LogWindow:
         if mark is not None:
             merged += [mark, *waiting]
         return merged
+
+
+def _joined(lines: list[Line], piece: Line) -> bool:
+    """Put a piece to the line of the same page it goes on."""
+    for index in range(len(lines) - 1, max(-1, len(lines) - _LOOK_BACK), -1):
+        line = lines[index]
+        if (line.key, line.stream) == (piece.key, piece.stream):
+            fits = line.offset + len(line.data) == piece.offset and len(line.data) + len(piece.data) <= _LINE_MAX
+            if not fits or line.cut or line.data.endswith(b"\n"):
+                return False
+            lines[index] = line._replace(data=line.data + piece.data, cut=piece.cut)
+            return True
+    return False
 
 
 def rows_of(lines: Iterable[Line]) -> list[Row]:

@@ -21,6 +21,10 @@ _LATE = 3
 """Seconds a sample may be old and still be the newest bar: else the last one would blink between two samples."""
 
 
+WINDOWS = (60, 120, 300, 600)
+"""Seconds that a chart shows: it begins with a minute, so that the first samples are not a dot in an empty hall."""
+
+
 class History:
     """Hold a ring of (cpu, rss)."""
 
@@ -34,6 +38,10 @@ class History:
 
     def __len__(self) -> int:
         return len(self._cpu)
+
+    def window(self, limit: int) -> int:
+        """Return how many seconds to show: as many as there are, in round numbers, at most `limit`."""
+        return next((each for each in WINDOWS if each >= len(self) and each <= limit), limit)
 
     def add(self, at: float, cpu: float | None, rss: float | None) -> None:
         """Take the sample of a second; a second one of the same second replaces it."""

@@ -43,6 +43,11 @@ class Pulses:
     def _amount(self, thing: Job | Proc) -> float:
         return float((thing.cpu if self.kind == "cpu" else thing.rss) or 0.0)
 
+    @property
+    def window(self) -> int:
+        """Return how many seconds the charts show, the same for all, so that they can be compared."""
+        return max((job.history.window(SECONDS) for job in self.world.jobs.values()), default=60)
+
     def ids(self) -> Sequence[str]:
         """Return what is shown."""
         return self._ids
@@ -65,4 +70,5 @@ class Pulses:
 
     def values(self, history: History) -> list[float]:
         """Return the history that is shown."""
-        return history.cpu(SECONDS, self.now) if self.kind == "cpu" else history.rss(SECONDS, self.now)
+        read = history.cpu if self.kind == "cpu" else history.rss
+        return read(self.window, self.now)

@@ -102,18 +102,20 @@ class MetricsView(Acting, Listing):
         self.rowtree.rows_changed(live=live)
         order = "by share" if self._pulses.by_share else "config order"
         level = "processes" if self._pulses.by_process else "jobs"
+        span = fmt.span(self._pulses.window)
         kind = "CPU" if self._pulses.kind == "cpu" else "memory"
-        self.query_one("#metrics-pane").border_title = Content(f"Metrics · {kind} of {level}, 5 minutes · {order}")
+        self.query_one("#metrics-pane").border_title = Content(f"Metrics · {kind} of {level}, {span} · {order}")
         self._fill()
 
     def _fill(self) -> None:
         row_id = self.rowtree.cursor_id
         thing = self._pulses.thing(row_id)
-        self.query_one("#metrics-detail").border_title = Content(fmt.plain(row_id or "") + " · 10 minutes")
+        self.query_one("#metrics-detail").border_title = Content(fmt.plain(row_id or ""))
         if thing is not None:
             now = self.tm.now()
-            self.query_one("#metrics-cpu", Chart).show(thing.history.cpu(_HISTORY, now))
-            self.query_one("#metrics-memory", Chart).show(thing.history.rss(_HISTORY, now))
+            seconds = thing.history.window(_HISTORY)
+            self.query_one("#metrics-cpu", Chart).show(thing.history.cpu(seconds, now))
+            self.query_one("#metrics-memory", Chart).show(thing.history.rss(seconds, now))
 
     def selection(self) -> Selection:
         """Return what is under the cursor."""

@@ -55,14 +55,15 @@ class FilterLine(Horizontal):
         field = self.query_one(Input)
         with self.prevent(Input.Changed):
             field.value = text
-        field.cursor_position = len(text)
+        field.select_all()  # what is typed takes its place, an arrow key keeps it
         self.display = True
-        field.focus()
+        self.screen.set_focus(field)  # at once, where `focus()` waits: what is typed next is meant for it
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Changed(self, event.value))
+        if self.display:
+            self.post_message(self.Changed(self, event.value))
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

@@ -210,7 +210,7 @@ class LineCanvas(Widget):
         bar = self._bar()
         now = self._now()
         strips = [Strip.join([self._text_strip(y, spots, now), bar[y]]) for y in crop.line_range]
-        if crop.column_span != (0, self.size.width):
+        if crop.column_span != (0, self.size.width) or self.size.width < 2:
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 

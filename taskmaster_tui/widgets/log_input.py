@@ -50,7 +50,7 @@ class LogInput(Horizontal):
         self.add_class("-open")
         asked = self.query_one(Input)
         asked.value = text
-        asked.focus()
+        self.screen.set_focus(asked)  # at once, where `focus()` waits: what is typed next is meant for it
 
     def close(self) -> None:
         """Stop asking."""

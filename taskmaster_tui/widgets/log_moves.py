@@ -133,6 +133,10 @@ class LogMoves(LogPane):
         self.streams = _STREAMS[(_STREAMS.index(tuple(self.streams)) + 1) % len(_STREAMS)]
         self._again()
 
+    def reread(self) -> None:
+        """Show the same again, by the way to the output that there is now."""
+        self._again()
+
     def _again(self) -> None:
         """Show other lines of the same time."""
         row = None if self.following else self.row_here()

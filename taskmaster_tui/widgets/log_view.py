@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from textual import on, work
-from textual.content import Content
 from textual.widgets import Static
 
 from taskmaster_core.alogs import LogSource, Place
 from taskmaster_core.errors import TaskmasterError
+from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.log_search import Kept, LogSearch, marker
 from taskmaster_tui.model.fmt import clock
 from taskmaster_tui.widgets.line_pager import LinePager
 from taskmaster_tui.widgets.log_input import LogInput
 from taskmaster_tui.widgets.log_moves import LogMoves
+from taskmaster_tui.widgets.log_pane import say
 from taskmaster_tui.widgets.sgr import plain
 
 
@@ -49,10 +50,10 @@ class LogView(LogMoves):
 
     def grew(self, keys: set[str]) -> bool:
         """Hear that these processes have new output; False if it is not of those that are shown."""
-        if not super().grew(keys):
-            return False
-        self.search_state.poke()
-        return True
+        shown = super().grew(keys)
+        if shown and not self._hidden:
+            self.search_state.poke()
+        return shown
 
     # Search
 
@@ -76,7 +77,8 @@ class LogView(LogMoves):
         self.pager.set_match(marker(text))
         if text:
             self._begin_search(text)
-        self._tell()
+        self._paint()
+        self.refresh_bindings()
 
     @work(group="log-search", exclusive=True)
     async def _begin_search(self, text: str) -> None:
@@ -89,7 +91,7 @@ class LogView(LogMoves):
                 cursor = self.buffer.window.chunks[-1].end
             elif not back_first and self.buffer.first <= first < self.buffer.end:
                 row = self.buffer.line(first)
-                place = Place(row.at, row.key, row.stream or "out", max(0, row.offset))
+                place = Place(row.at, row.key, row.stream, row.offset) if row.kind == "line" else Place(row.at)
                 cursor = (await self._logs().around(self.select, place, 1, self.streams)).begin
         except TaskmasterError as error:
             self.buffer.failed(error)
@@ -105,7 +107,8 @@ class LogView(LogMoves):
 
     def _step(self, delta: int) -> None:
         self.search_state.step(delta)
-        self._tell()
+        self._to_hit()
+        self._paint()
 
     def _to_hit(self) -> None:
         """Go to the hit the search stands at."""
@@ -203,7 +206,7 @@ class LogView(LogMoves):
             found = self.query_one("#log-found", Static)
             words = self.found_words()
             found.set_class(bool(words), "-open")
-            found.update(Content(words), layout=False)
+            say(found, words)
 
     def found_words(self) -> str:
         """Return what is said of search and filter, empty if there is neither."""
@@ -216,7 +219,7 @@ class LogView(LogMoves):
         if search.text:
             parts.append(f"/{search.text}  {search.words()}")
             parts += ["n next", "N prev"] + (["& keep only"] if self.filter is None else [])
-        return dot.join([*parts, "esc clears"]) if parts else ""
+        return clean(dot.join([*parts, "esc clears"])) if parts else ""
 
     # Marks and copies
 
@@ -237,7 +240,7 @@ class LogView(LogMoves):
     def visual(self) -> None:
         """Begin to select lines, or stop."""
         self.pager.visual()
-        self._tell()
+        self._paint()
 
     def copy(self) -> str:
         """Return what is selected, or the line that keys act on."""

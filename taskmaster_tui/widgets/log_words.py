@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskmaster_core.alogs import BOTH
+from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui.log_buffer import LogBuffer
+from taskmaster_tui.model.fmt import hour_minute
 from taskmaster_tui.widgets.line_pager import LinePager
 
 _NAMES = {BOTH: "out+err", ("out",): "out only", ("err",): "err only"}
@@ -43,9 +45,12 @@ def status(pager: LinePager, buffer: LogBuffer, streams: Sequence[str], title: s
         begin, length = buffer.position(*pager.on_screen)
         parts.append(size(buffer.window.total))
         parts.append("100 %" if pager.following else f"{min(100, round((begin + length) * 100))} %")
+        oldest = pager.on_screen[0] == buffer.first and buffer.window.at_start and not pager.following
+        if oldest and buffer.end > buffer.first and (at := buffer.line(buffer.first).at):
+            parts.append(f"the oldest line, {hour_minute(at)}")
     if wrong := buffer.trouble or next(iter(buffer.problems), ""):
         parts.append(f"! {wrong}")
-    return (" · " if unicode else " - ").join(parts)
+    return clean((" · " if unicode else " - ").join(parts))
 
 
 def size(count: int) -> str:

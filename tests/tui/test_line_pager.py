@@ -380,6 +380,15 @@ async def test_painting_costs_what_is_on_the_screen_not_what_there_is():
         assert source.asked < 60
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 1), (14, 3)])
+async def test_a_tiny_screen_is_painted_all_the_same(size: tuple[int, int]):
+    pager = LinePager(Fixed([Row("日本 text".encode(), 1.0, "web:0", "out")] * 9), labels=True)
+    async with One(pager).run_test(size=size) as pilot:
+        await pilot.pause()
+        strips = pager.render_lines(Region(0, 0, *size))
+        assert [strip.cell_length for strip in strips] == [size[0]] * size[1]
+
+
 def test_cells_are_counted_as_the_terminal_counts_them():
     for text in ("abc", "日本", "e\u0301", "👩"):
         assert sgr.cells_of(text) == cell_len(text)

@@ -260,6 +260,13 @@ async def test_what_is_told_twice_is_shown_once(watched: Watched):
     assert texts(buffer).count("started") == 1
 
 
+async def test_of_what_is_told_twice_the_longer_words_stay(watched: Watched):
+    buffer = await watched.show([mark(99.55, "exited 1"), mark(99.65, "stopped after 3 s")])
+    buffer.add_marks([mark(99.55, "exited 1 after 3 s"), mark(99.65, "stopped")])
+    found = [text for text in texts(buffer) if not text.startswith("line")]
+    assert found == ["exited 1 after 3 s", "stopped after 3 s"]
+
+
 async def test_a_gap_in_the_output_is_a_remark(watched: Watched):
     watched.logs.add(line(1_000, b"", note="3,112 lines dropped by rotation"))
     buffer = await watched.show()
@@ -271,12 +278,21 @@ async def test_a_gap_in_the_output_is_a_remark(watched: Watched):
 
 
 async def test_the_rest_of_a_prompt_is_put_to_it(watched: Watched):
-    watched.logs.add(line(1_000, b"Name: ", cut=1)._replace(cut=0))
-    watched.logs.lines[-1] = watched.logs.lines[-1]._replace(data=b"Name: ")
+    watched.logs.add(line(1_000, b"")._replace(data=b"Name: "))
     buffer = await watched.show()
     watched.logs.add(line(1_001, b"Joe\n")._replace(offset=1_000 * 20 + 6, cont=1))
     buffer.poke()
     await until(lambda: texts(buffer)[-1] == "Name: Joe")
+
+
+async def test_the_rest_of_a_prompt_is_put_to_it_though_others_wrote_in_between(watched: Watched):
+    prompt = line(1_000, b"Name: ")._replace(data=b"Name: ")
+    watched.logs.add(prompt)
+    buffer = await watched.show()
+    rest = line(1_001, b"Joe")._replace(offset=prompt.offset + 6, cont=1, data=b"J")
+    watched.logs.add(line(1_001, b"other", key="web:1"), rest, rest._replace(offset=prompt.offset + 7, data=b"o\n"))
+    buffer.poke()
+    await until(lambda: texts(buffer)[-2:] == ["Name: Jo", "other"])
 
 
 async def test_a_core_that_does_not_answer_is_told_and_asked_again_later(watched: Watched):

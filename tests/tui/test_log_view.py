@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from taskmaster_core.errors import UsageError
 from taskmaster_tui.line_source import Row
-from taskmaster_tui.log_search import ignores_case, marker, without
+from taskmaster_tui.log_search import asked, ignores_case, marker, without
 from taskmaster_tui.widgets.log_view import LogView
 from tests.tui.fake_logs import START, FakeLogs, line
 from tests.tui.log_app import One, shown, until
@@ -212,6 +212,22 @@ def test_expressions_that_could_take_for_ever_are_not_run_on_the_screen():
     assert marker("a.b+") is not None
 
 
+async def test_what_is_seen_is_found_though_colours_change_within(view: LogView, logs: FakeLogs):
+    logs.lines[300] = line(300, b"\x1b[1mrequest\x1b[0m \x1b[33m4711\x1b[0m[\x1b[32mok\x1b[0m]")
+    async with One(view).run_test(size=(80, 12)):
+        await opened(view)
+        view.search("request 4711")
+        await until(lambda: "match 1 of 1 " in view.found_words())
+        view.keep_only("4711[ok")
+        view.keep_only("request 4711")
+        await until(lambda: seen(view)[0] == "request 4711[ok]")
+
+
+def test_a_single_word_is_searched_as_it_is():
+    assert asked("refused") == "refused"
+    assert asked("status=5\\d\\d") == "status=5\\d\\d"
+
+
 def test_lines_without_a_match_are_an_expression_too():
     assert without("a+") == "^(?!.*(?:a+))"
     assert without("ab") == "^(?!.*(?:ab))"
@@ -264,6 +280,20 @@ async def test_the_oldest_line_and_five_minutes_ago(view: LogView):
         view._now = lambda: START + 350
         view.last_minutes(5)
         await until(lambda: seen(view)[0] == "needle 500")
+
+
+async def test_the_scroll_bar_is_pulled_to_a_share_of_all_output():
+    logs = needles(20_000)
+    view = LogView(lambda: logs)
+    async with One(view).run_test(size=(80, 12)) as pilot:
+        await opened(view)
+        await pilot.mouse_down(view.pager, offset=(79, 5))
+        await until(lambda: seen(view) and 9_000 < int(seen(view)[0].split()[-1]) < 11_000)
+        await pilot.hover(view.pager, offset=(79, 0))
+        await until(lambda: seen(view) and int(seen(view)[0].split()[-1]) < 300)
+        await pilot.mouse_up(view.pager, offset=(79, 0))
+        view.goto_end()
+        await until(lambda: seen(view)[-1] == "hay 19999")
 
 
 async def test_streams_go_round_and_the_place_is_kept(logs: FakeLogs, view: LogView):
@@ -338,6 +368,22 @@ async def test_the_place_for_a_pager_is_the_line_somebody_is_at(view: LogView):
         await opened(view)
         assert view.place() == ("web:0", "out", 999 * 20)
         assert view.copy() == "hay 999"
+
+
+async def test_G11_words_of_the_core_reach_the_status_line_without_escapes(view: LogView):
+    async with One(view).run_test(size=(80, 12)):
+        await opened(view)
+        view.buffer.problems = ["/tmp/\x1b]52;c;x\x07evil\x9b2J: no such file"]
+        view.title_words = "\x1b]0;t\x07all"
+        assert "evil" in view.status()
+        assert view.status().isprintable()
+
+
+async def test_the_oldest_line_says_that_it_is(view: LogView):
+    async with One(view).run_test(size=(120, 12)):
+        await opened(view)
+        view.goto_start()
+        await until(lambda: "the oldest line, " in view.status())
 
 
 async def test_the_input_does_not_run_markup(view: LogView):

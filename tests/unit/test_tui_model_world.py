@@ -349,3 +349,12 @@ def test_the_model_imports_no_screen_no_socket_and_no_clock() -> None:
             assert not {name.partition(".")[0] for name in names} & forbidden, path
             assert {name for name in names if name.startswith("taskmaster_core")} <= allowed_of_core, path
             assert not [name for name in names if name.startswith("taskmaster_tui") and ".model" not in name], path
+
+
+def test_a_young_history_is_shown_over_a_minute_and_an_old_one_over_ten() -> None:
+    history = History()
+    assert history.window(600) == 60
+    for second in range(700):
+        history.add(1_000.0 + second, 1.0, 1.0)
+        assert len(history) <= history.window(600) or history.window(600) == 600
+    assert (history.window(600), history.window(300)) == (600, 300)
