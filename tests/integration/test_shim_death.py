@@ -178,7 +178,7 @@ def test_L07_what_was_stopped_by_hand_stays_so(daemon: Start) -> None:
     assert states(d) == {f"steady:{n}": "stopped" if n == 3 else "running" for n in range(10)}
 
 
-def test_G5_counts_and_backoffs_outlive_the_shim_and_then_the_core(daemon: Start) -> None:
+def test_G5_counts_and_backoffs_outlive_core_shim_and_core_again(daemon: Start) -> None:
     d = daemon(
         STEADY
         + """
@@ -198,6 +198,7 @@ backoff = { first = 60, max = 60 }
     d.wait_state("waits:0", "backoff")
     d.wait(lambda: {view.state for view in d.procs("steady")} == {"running"})
     before = {view.key: (view.state, view.run, view.pid, view.tries, view.restarts) for view in d.procs()}
+    d.kill_core()
     d.kill_shim()
     assert {view.key: (view.state, view.run, view.pid, view.tries, view.restarts) for view in d.procs()} == before
     d.kill_core()
@@ -254,6 +255,27 @@ numprocess = 3
     d.request("stop", "all")
     assert set(states(d).values()) == {"stopped"}
     assert jobs_of(d) == {}
+
+
+def test_L36_a_new_shim_is_ended_in_order_by_term(daemon: Start) -> None:
+    d = daemon(STEADY)
+    before = running(d)
+    d.kill_shim()
+    core, shim = d.core_pid, d.shim_pid
+    os.kill(shim, signal.SIGTERM)
+    wait_until(lambda: not alive(shim) and not alive(core), what="both have ended")
+    assert not any(alive(pid or 0) for pid in before.values())
+
+
+def test_L04_a_core_that_hangs_after_its_shim_was_replaced_is_replaced(daemon: Start) -> None:
+    d = daemon(STEADY, env={"TM_TEST": "1", "TM_BEAT_TIMEOUT": "3"})
+    before = running(d)
+    d.kill_shim()
+    hung = d.core_pid
+    os.kill(hung, signal.SIGSTOP)
+    d.wait(lambda: d.request("ping", timeout=1.0)["pid"] != hung, 30.0, "a new core answers")
+    assert d.pids() == before
+    assert len(children_of(d.shim_pid)) == 1
 
 
 class Gap:
