@@ -368,7 +368,25 @@ def test_G5_down_ends_all_of_it_and_the_new_shim(daemon: Start) -> None:
     assert d.leftovers() == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+def test_G5_up_goes_on_showing_and_ctrl_c_still_stops_all(daemon_for: Start) -> None:
+    count = program("counter.py", 1_000_000, 1, 0.05)
+    d = daemon_for(f'[[task]]\nname = "count"\ncmd = {count}\n')
+    up = d.popen("-f", str(d.config_path), "up", "--no-tui")
+    d.wait(lambda: d.proc("count:0").state == "running")
+    shim = d.status()["core"]["shim_pid"]
+    os.kill(shim, signal.SIGKILL)
+    d.wait(lambda: d.status()["core"]["shim_pid"] != shim and d.proc("count:0").state == "running")
+    size = len(d.output("count:0"))
+    d.wait(lambda: len(d.output("count:0")) > size + 100)
+    assert up.poll() is None
+    up.send_signal(signal.SIGINT)
+    out, _ = up.communicate(timeout=20)
+    assert up.returncode == 130
+    assert len(out.splitlines()) > 5
+    assert jobs_of(d) == {}
+
+
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 12))])
 def test_L08_random_kills_in_a_spawn_storm_leave_no_copy_and_no_orphan(daemon: Start, seed: int) -> None:
     chance = random.Random(seed + int(os.environ.get("TM_SEED", "20261123")))
     d = daemon(
