@@ -100,6 +100,8 @@ class Adopted(Run):
 
     def look(self) -> None:
         """Decide by what is left of the tree; only the first look may share what others have seen."""
+        if self.finished:
+            return  # an order made us look before the look that was planned
         if self._looked:
             self._since = time.monotonic()
         self._looked = True

@@ -423,7 +423,7 @@ backoff = { first = 0.05, max = 0.1 }
     d.wait(lambda: {view.state for view in d.procs("web")} == {"running"}, 20.0)
     # what died beside both is told only once init has reaped it, and started again then
     d.wait(lambda: one_of_each(d) == {f"web:{n}": 1 for n in range(30)}, 20.0, "one of each runs")
-    assert unknown(d) == []
+    d.wait(lambda: not strange(d), what="every process is known")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -458,13 +458,8 @@ def one_of_each(d: Daemon, job: str = "web") -> dict[str, int]:
     return dict(Counter(key for key in keys if key.startswith(job)))
 
 
-def unknown(d: Daemon) -> list[int]:
+def strange(d: Daemon) -> list[int]:
     """Return the living processes of jobs that the core does not speak of."""
-
-    def strange() -> list[int]:
-        before = jobs_of(d)
-        known = set(d.pids().values())
-        return [pid for pid in before if pid not in known and alive(pid)]
-
-    wait_until(lambda: not strange(), what="every process is known")
-    return strange()
+    before = jobs_of(d)
+    known = set(d.pids().values())
+    return [pid for pid in before if pid not in known and alive(pid)]

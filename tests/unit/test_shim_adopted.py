@@ -226,6 +226,23 @@ def test_G5_a_second_death_changes_nothing(house: House) -> None:
     assert output(house.first) == b"".join(b"%09d\n" % number for number in range(900))
 
 
+def test_an_end_that_crosses_orders_to_kill_is_told_once(swept: House) -> None:
+    core = swept.begin(*(spawn_order(swept.first, program("sleeper"), f"j:{n}") for n in range(5)))
+    pids = [each["pid"] for each in core.all("spawned")]
+    swept.kill(core)
+    again = swept.next()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    while len({each["key"] for each in again.all("exited")}) < 5:
+        for number in range(5):
+            kill_tree(again, f"j:{number}")
+        again.receive(0.005)
+    again.order(spawn_order(swept.first, ["true"], "after:0"))
+    again.expect("exited", key="after:0")
+    assert len(again.all("exited")) == 6
+    assert not swept.shims[-1].errors()
+
+
 def test_L08_no_second_copy_is_started_beside_an_adopted_one(house: House) -> None:
     house.kill(house.begin(spawn_order(house.first, program("sleeper"))))
     again = house.next()
