@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.message import Message
+from textual.message_pump import MessagePump
+from textual.timer import Timer
 
 from taskmaster_tui._typeahead import InOrder
 from taskmaster_tui.governor import FPS, Governor
@@ -44,6 +47,26 @@ def known(version: str = textual.__version__) -> bool:
     """Say whether this version of Textual is one whose private parts are known."""
     numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
     return LOWEST <= numbers < BEYOND
+
+
+def never_skip() -> None:
+    """Let a timer that rings once ring, however late: Textual's skips what is overdue.
+
+    A thread that loses the processor for a moment at the wrong place is enough. A change of the size of a terminal
+    hangs on such a timer of 8 ms, and all later ones wait for it: the screen stayed at the old size for ever.
+    """
+    stock = MessagePump.set_timer
+    if getattr(stock, "rings", False) or not known():
+        return
+
+    @wraps(stock)
+    def set_timer(self: MessagePump, *args: Any, **options: Any) -> Timer:
+        timer = stock(self, *args, **options)
+        timer._skip = False  # noqa: SLF001  # read when its task begins, which is later than now
+        return timer
+
+    set_timer.rings = True  # type: ignore[attr-defined]
+    MessagePump.set_timer = set_timer  # type: ignore[method-assign]
 
 
 def question(number: int) -> str:
@@ -82,6 +105,9 @@ class Lean(CompositorUpdate):
     def render_segments(self, console: Console) -> str:
         """Render the frame and leave away styles that are on already."""
         return lean(self.frame.render_segments(console))
+
+
+never_skip()
 
 
 class Governed(InOrder):
