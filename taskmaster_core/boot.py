@@ -85,6 +85,10 @@ class Started(Struct):
     reports: list[Document]
     """What the shim said after `hello`; fed to the policy before anything else."""
     history: History
+    again: list[str] | None
+    """How to start a shim should this one die; None: somebody else does that."""
+    opening: Document
+    """What to say to it first."""
 
 
 class _Asked(Struct):
@@ -156,17 +160,18 @@ def start(argv: list[str], fd: int, environ: dict[str, str], say: Callable[[str]
     settings = loaded.config.settings
     places = paths.places(asked.instance, environ, os.geteuid(), settings.statedir)
     group = group_number(settings.socketgroup) if settings.socketgroup is not None else None
-    hello = opening.ask(
-        {
-            "t": "open", "instance": asked.instance, "statedir": places.statedir, "rundir": places.rundir,
-            "socketgroup": group,
-        }
-    )  # fmt: skip
+    hello = opening.ask(_open_order(asked.instance, places, group))
     if hello["t"] == "refused":
         remedy = f"\n  {hello['help']}" if hello.get("help") else ""
         raise CannotRun(int(hello.get("code") or ExitStatus.REFUSED), f"taskmaster: {hello['message']}{remedy}")
     parts = _Parts(asked, link, hello, opening.reports, places, environ)
     return parts.begin(loaded.config, dict(loaded.texts), problems)
+
+
+def _open_order(instance: str, places: Places, group: int | None) -> Document:
+    return {
+        "t": "open", "instance": instance, "statedir": places.statedir, "rundir": places.rundir, "socketgroup": group,
+    }  # fmt: skip
 
 
 def _follow(
@@ -199,7 +204,11 @@ class _Parts:
         same = latest is not None and make_plan(latest.config, declared).empty
         number = latest.number + (not same) if latest is not None else 1
         trouble = "" if same else self._save(number, declared, texts)
-        return self._build(declared, number, texts, problems, trouble)
+        if latest is None or same or not self._hello.get("runs"):
+            return self._build(declared, number, texts, problems, trouble)
+        started = self._build(latest.config, latest.number, texts, problems, trouble)
+        self._go_on(started, latest.config, declared, number, "what was left running is of an older generation")
+        return started
 
     def _save(self, number: int, declared: Config, texts: dict[str, bytes]) -> str:
         try:
@@ -207,6 +216,12 @@ class _Parts:
         except OSError as error:
             return f"the applied config could not be kept on disk: {error}"
         return ""
+
+    def _go_on(self, started: Started, before: Config, after: Config, number: int, why: str) -> None:
+        """Reload to a newer generation than the one that what runs was started with."""
+        runtime = started.runtime
+        cause = Cause("reload", generation=number, text=why)
+        runtime.supervisor.reload(make_plan(before, after), after, number, runtime.now(), cause)
 
     def follow(self) -> Started:
         """Return the parts of a core that follows another."""
@@ -218,10 +233,7 @@ class _Parts:
         started = self._build(known.config, known.number, dict(known.texts), (), "")
         newest = self._generations.latest()
         if newest is not None and newest.number > known.number:  # the core before died between keeping and applying
-            cause = Cause("reload", generation=newest.number, text="continued after the core was replaced")
-            runtime = started.runtime
-            plan = make_plan(known.config, newest.config)
-            runtime.supervisor.reload(plan, newest.config, newest.number, runtime.now(), cause)
+            self._go_on(started, known.config, newest.config, newest.number, "continued after the core was replaced")
             started.texts = dict(newest.texts)
         return started
 
@@ -243,6 +255,7 @@ class _Parts:
         )  # fmt: skip
         supervisor = Supervisor(begun.intents)
         runtime = Runtime(facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake))
+        runtime.inherit(self._hello.get("memos") or {})
         if trouble:
             runtime.troubles["generations"] = trouble
         self._awake(runtime, declared, number)
@@ -250,7 +263,8 @@ class _Parts:
         return Started(
             runtime, self._generations, eventlog, self._wake, self._asked.paths, self._environ, texts, problems,
             frozenset(begun.recent_requests), bool(self._hello.get("first")), group, self._reports,
-            history.read((self._hello.get("memos") or {}).get(memos.HISTORY)),
+            history.read((self._hello.get("memos") or {}).get(memos.HISTORY)), self._hello.get("again"),
+            _open_order(self._asked.instance, self._places, group),
         )  # fmt: skip
 
     def _base_env(self) -> dict[str, str]:
@@ -268,9 +282,10 @@ class _Parts:
         runs, texts = self._hello.get("runs") or (), self._hello.get("memos") or {}
         before = memos.read_core(texts.get(memos.CORE))
         runtime.acked = before.acked if before is not None else 0
-        restored = memos.restore(texts, declared, {run["key"]: run["run"] for run in runs})
-        idle = self._asked.idle and first
-        runtime.supervisor.boot(declared, number, restored, now, memos.past_runs(texts), idle=idle)
+        newest = {run["key"]: run["run"] for run in reversed(runs)}  # of several of a process the newest comes first
+        restored = memos.restore(texts, declared, newest)
+        idle, living = self._asked.idle and first, {shimlink.run_of(run)[0] for run in runs}
+        runtime.supervisor.boot(declared, number, restored, now, memos.past_runs(texts), idle=idle, living=living)
         for run in runs:
             key, found = shimlink.to_found(run)
             proc = runtime.supervisor.procs.get(key)

@@ -20,6 +20,7 @@ from taskmaster_core import acts, boot, doctor, logops, shimlink
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
+from taskmaster_core.recovery import Fenced, Recovery
 from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.server import Server
 from taskmaster_core.shimlink import LinkClosed
@@ -50,6 +51,10 @@ class Core:
         self.ops.seen, self.ops.history = started.requests, started.history
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
+        self.recovery = Recovery(started, started.environ)
+        self.recovery.on_link = self._link_made
+        self.recovery.on_found = self._shim_found
+        self.reports = Reports(self)
         self._more = False
         self._backlog = False
         self._beat_every = _beat_every(started.environ)
@@ -74,7 +79,10 @@ class Core:
         gc.collect()
         gc.freeze()
         while runtime.exit_code is None:
-            self._turn()
+            try:
+                self._turn()
+            except LinkClosed as closed:
+                self._link_lost(closed)
         self._end(runtime.exit_code)
         return runtime.exit_code
 
@@ -112,7 +120,8 @@ class Core:
 
     def _timeout(self) -> float | None:
         """Return the seconds until something is due; None: sleep until something comes."""
-        if self._more or (self.runtime.server is not None and self.runtime.server.pending()):
+        held = self.recovery.holds_requests
+        if not held and (self._more or (self.runtime.server is not None and self.runtime.server.pending())):
             return 0.0
         candidates = (self.runtime.supervisor.deadline, self.runtime.timers.deadline)
         due = [each for each in candidates if each is not None]
@@ -121,7 +130,8 @@ class Core:
 
     def _pump(self) -> None:
         """Take requests in. ZeroMQ's descriptors tell only of changes, so it is asked on every turn."""
-        self._more = self.runtime.server.pump() if self.runtime.server is not None else False
+        if self.runtime.server is not None and not self.recovery.holds_requests:
+            self._more = self.runtime.server.pump()
 
     def _journal(self) -> None:
         journal = self.runtime.journal
@@ -146,7 +156,7 @@ class Core:
 
     def _watch_backlog(self) -> None:
         link = self.runtime.link
-        if link.backlog is not self._backlog:
+        if link.backlog is not self._backlog and link.fileno() >= 0:
             self._backlog = link.backlog
             self._poll.modify(link.fileno(), select.EPOLLIN | (select.EPOLLOUT if link.backlog else 0))
 
@@ -156,55 +166,41 @@ class Core:
         if mask & select.EPOLLOUT:
             self.runtime.link.flush()
         if mask & ~select.EPOLLOUT:
-            self.take_in(self.runtime.link.receive())
-
-    def take_in(self, reports: Sequence[dict[str, object]]) -> None:
-        """Feed reports to the policy; numbered ones are acknowledged in the frame that carries what came of them."""
-        newest = 0
-        for report in reports:
-            number = report.get("n")
-            newest = max(newest, number) if isinstance(number, int) else newest
-            heard = shimlink.to_stimulus(report)
-            if heard is not None:
-                self.runtime.supervisor.report(*heard, self.runtime.now())
+            reports = self.runtime.link.receive()
+            if self.recovery.under_way:
+                self.recovery.hear(reports)
             else:
-                self._notice(report)
-        if newest:
-            self.runtime.acknowledge(newest)
+                self.reports.take_in(reports)
 
-    def _notice(self, report: dict[str, object]) -> None:
-        cause = Cause("shim")
-        match report["t"]:
-            case "shutdown":
-                self._asked_to_end(report)
-            case "reload":
-                self._reload(Cause("signal", text=str(report.get("cause") or "SIGHUP")))
-            case "rebind":
-                if self.runtime.server is not None:
-                    self.runtime.server.rebind()
-            case "grew":
-                self.logs.grew(str(report["path"]), report["size"])
-            case "rotated":
-                self.logs.rotated(str(report["path"]), str(report["part"]))
-            case "loss":
-                self._loss(report)
-            case "adopted" | "error":
-                kind = "adopted" if report["t"] == "adopted" else "notice"
-                self.runtime.fact(kind, cause, message=str(report.get("message")))
+    def _link_lost(self, closed: LinkClosed) -> None:
+        """Go on without a shim until there is another one; without hope for one, end."""
+        link = self.runtime.link
+        try:
+            while not self.recovery.under_way and (last := link.receive()):
+                self.reports.take_in(last)
+        except LinkClosed:
+            pass  # that was all
+        if link.fileno() >= 0:
+            self._poll.unregister(link.fileno())
+        try:
+            self.recovery.begin()
+        except Fenced as why:
+            raise LinkClosed(f"{closed}; {why}") from closed
+        self._trouble("shim", self.recovery.refused or "it died; another one is being started")
 
-    def _loss(self, report: dict[str, object]) -> None:
-        path, over = str(report["path"]), bool(report.get("over"))
-        part = f"log {path}"
-        if over:
-            self.runtime.troubles.pop(part, None)
-        else:
-            self.runtime.troubles[part] = f"output to {path} is being lost: {report.get('errno')}"
-        told: dict[str, Any] = {name: report.get(name) for name in ("path", "bytes", "errno", "over")}
-        self.runtime.fact("log_trouble", Cause("shim"), **told)
+    def _link_made(self) -> None:
+        self._backlog = False
+        self._poll.register(self.runtime.link.fileno(), select.EPOLLIN)
+
+    def _shim_found(self, early: Sequence[dict[str, object]]) -> None:
+        self.logs.watch_again()
+        self.reports.take_in(early)
+        self._trouble("shim", "")
 
     # Asked from outside ---------------------------------------------------------------------------------------------
 
-    def _asked_to_end(self, report: dict[str, object]) -> None:
+    def asked_to_end(self, report: dict[str, object]) -> None:
+        """Begin the ordered stop that a signal asked for."""
         pid = report.get("pid")
         sender = f" from pid {pid}" if pid else ""
         text = f"{report.get('cause')}{sender}"
@@ -218,7 +214,8 @@ class Core:
             runtime.order({"t": "notify", "text": "STOPPING=1\nSTATUS=stopping"})
         runtime.supervisor.shut_down(0, runtime.now(), cause, why, fast=fast)
 
-    def _reload(self, cause: Cause, *, by_save: bool = False) -> None:
+    def reload(self, cause: Cause, *, by_save: bool = False) -> None:
+        """Read the config again, and tell systemd so."""
         self.runtime.order({"t": "notify", "text": boot.reloading()})
         ready = {"t": "notify", "text": "READY=1"}
         self.reloader.ask(Wish(cause, lambda *_: self.runtime.order(ready), by_save=by_save))
@@ -242,7 +239,7 @@ class Core:
     def _saved(self, cause: Cause) -> None:
         """Look at files that may hold something new, unless they are to be looked at only when somebody asks."""
         if self.runtime.supervisor.config.settings.autoreload != "off":
-            self._reload(cause, by_save=True)
+            self.reload(cause, by_save=True)
 
     def _config_missing(self, path: str) -> None:
         text = f"{path} is not there; the config in force stays"
@@ -284,6 +281,58 @@ class Core:
             runtime.link.flush()
 
 
+class Reports:
+    """Take in what the shim says: of processes for the policy, of the rest for whom it concerns."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._runtime = core.runtime
+
+    def take_in(self, reports: Sequence[dict[str, object]]) -> None:
+        """Feed reports to the policy; numbered ones are acknowledged in the frame that carries what came of them."""
+        newest = 0
+        for report in reports:
+            number = report.get("n")
+            newest = max(newest, number) if isinstance(number, int) else newest
+            heard = shimlink.to_stimulus(self._core.recovery.complete(report))
+            if heard is not None:
+                self._runtime.supervisor.report(*heard, self._runtime.now())
+            else:
+                self._notice(report)
+        if newest:
+            self._runtime.acknowledge(newest)
+
+    def _notice(self, report: dict[str, object]) -> None:
+        cause = Cause("shim")
+        match report["t"]:
+            case "shutdown":
+                self._core.asked_to_end(report)
+            case "reload":
+                self._core.reload(Cause("signal", text=str(report.get("cause") or "SIGHUP")))
+            case "rebind":
+                if self._runtime.server is not None:
+                    self._runtime.server.rebind()
+            case "grew":
+                self._core.logs.grew(str(report["path"]), report["size"])
+            case "rotated":
+                self._core.logs.rotated(str(report["path"]), str(report["part"]))
+            case "loss":
+                self._loss(report)
+            case "adopted" | "error":
+                kind = "adopted" if report["t"] == "adopted" else "notice"
+                self._runtime.fact(kind, cause, message=str(report.get("message")))
+
+    def _loss(self, report: dict[str, object]) -> None:
+        path, over = str(report["path"]), bool(report.get("over"))
+        part = f"log {path}"
+        if over:
+            self._runtime.troubles.pop(part, None)
+        else:
+            self._runtime.troubles[part] = f"output to {path} is being lost: {report.get('errno')}"
+        told: dict[str, Any] = {name: report.get(name) for name in ("path", "bytes", "errno", "over")}
+        self._runtime.fact("log_trouble", Cause("shim"), **told)
+
+
 def _say(text: str) -> None:
     """Write to stderr, where there still is one."""
     try:
@@ -316,7 +365,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         started = boot.start(sys.argv[1:] if argv is None else list(argv), int(fd), dict(os.environ), _say)
         core = Core(started)
-        core.take_in(started.reports)
+        core.reports.take_in(started.reports)
         return core.serve()
     except CannotRun as end:
         _say(end.text)

@@ -6,7 +6,7 @@ their stimuli. The supervisor calls it; how a process takes a stimulus is the ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -117,14 +117,18 @@ class Declared:
 
     # Coming back --------------------------------------------------------------------------------------------------
 
-    def boot(self, config: Config, generation: int, restored: Mapping[Key, Proc], *, idle: bool = False) -> None:
+    def boot(
+        self, config: Config, generation: int, restored: Mapping[Key, Proc], *, idle: bool = False,
+        living: Container[Key] = (),
+    ) -> None:  # fmt: skip
         """Begin with a config: processes as an earlier core left them, others `unknown` until the shim has spoken."""
         self._declare(config, generation)
         for key, proc in restored.items():
             self._all.put(key, proc)
         for spec in config.jobs:
             for index in range(self._intents.width(spec)):
-                self._come_back(Key(spec.name, index), spec, idle=idle)
+                key = Key(spec.name, index)
+                self._come_back(key, spec, idle=idle and key not in living)
         for key in sorted(restored, reverse=True):
             if key.job not in self.jobs or key.index >= self._intents.width(self.jobs[key.job]):
                 self._all.apply(key, machine.Remove(), "the config no longer has it")

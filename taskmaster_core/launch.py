@@ -18,6 +18,7 @@ OWN_VARIABLES = frozenset(
     {
         "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID",
         "LISTEN_PIDFDID", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "MAINPID", "TASKMASTER_LINK_FD",
+        "TASKMASTER_RECOVER", "TASKMASTER_SUPERVISED",
     }
 )  # fmt: skip
 """What a service manager and the shim tell the core alone. A job that saw NOTIFY_SOCKET would speak for the core."""

@@ -51,6 +51,11 @@ class LogOps:
             self._runtime.order({"t": "watch", "path": path, "on": False})
         self._watched = wanted
 
+    def watch_again(self) -> None:
+        """Tell a new shim which files it is to watch."""
+        for path in self._watched:
+            self._runtime.order({"t": "watch", "path": path, "on": True})
+
     def grew(self, path: str, size: object) -> None:
         """Tell those who subscribed that a file grew."""
         server = self._runtime.server

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -34,6 +34,10 @@ Order = dict[str, Any]
 
 _MANY = 20
 """So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
+
+
+_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch"})
+"""Orders that mean nothing to another shim, or are given to it again."""
 
 
 class Facts(Struct):
@@ -81,6 +85,8 @@ class Runtime:
         self._after: list[Callable[[], None]] = []
         self._kept: deque[int] = deque()
         self._files: dict[Key, dict[str, Order]] = {}
+        self._linked = True
+        self._memos: dict[str, object] = {}  # what the shim holds for us: the next shim gets it again
 
     # Time ---------------------------------------------------------------------------------------------------------
 
@@ -107,13 +113,47 @@ class Runtime:
                 self._carry_out(effect)
         self._remember()
         self._keep_rows()
-        if self._orders:
+        if self._orders and self._linked:
             frame, self._orders = self._orders, []
+            self._mirror(frame)
             self.link.send(frame)
         self.publisher.flush()
         after, self._after = self._after, []
         for call in after:
             self.journal.barrier(self._remember_call(call), full=True)
+
+    def inherit(self, held: Mapping[str, object]) -> None:
+        """Note what the shim holds of cores before: should it die, only we can tell the next one."""
+        self._memos = {key: memo for key, memo in held.items() if not key[1:].isdigit()}
+
+    def _mirror(self, frame: Iterable[Order]) -> None:
+        for order in frame:
+            if order["t"] == "memo" and order["memo"] is None:
+                self._memos.pop(order["key"], None)
+            elif order["t"] == "memo":
+                self._memos[order["key"]] = order["memo"]
+
+    def cut(self) -> None:
+        """Close the wire to a shim that is dead; what was decided for it is void, what it was to remember is kept."""
+        self.link.close()
+        self._linked = False
+        self.settle()
+        self._mirror(self._orders)
+        self._orders.clear()
+
+    def shim_is(self, pid: int) -> None:
+        """Note which process is the shim from now on."""
+        self.facts.shim_pid = pid
+        self.sampler.shim_is(pid)
+
+    def restore(self) -> None:
+        """Begin with another shim: it is told what the one before it knew, then what was decided meanwhile."""
+        meanwhile, self._orders = self._orders, []
+        self._mirror(meanwhile)
+        self._linked = True
+        self.acked = 0  # it counts its reports anew
+        self.order(*({"t": "memo", "key": key, "memo": memo} for key, memo in self._memos.items()))
+        self.order({"t": "ready"}, *(order for order in meanwhile if order["t"] not in _OF_THE_OLD_WIRE))
 
     def _carry_out(self, effect: Outcomes) -> None:
         match effect:

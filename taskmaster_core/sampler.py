@@ -102,6 +102,11 @@ class Sampler:
             if usage is not None and usage.run == view.run and view.pid is not None:
                 view.cpu, view.rss = usage.cpu, usage.rss
 
+    def shim_is(self, pid: int) -> None:
+        """Look below another shim from the next sample on."""
+        self._about = (pid, self._about[1])
+        self._trees = None
+
     # Sampling -----------------------------------------------------------------------------------------------------
 
     def _plan(self, due: float) -> None:

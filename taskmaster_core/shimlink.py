@@ -40,6 +40,11 @@ class ShimLink:
         """Return the descriptor to poll."""
         return self._socket.fileno()
 
+    def close(self) -> None:
+        """Let go of the wire; `fileno` is -1 from now on, and what was kept is dropped."""
+        self._out.clear()
+        self._socket.close()
+
     @property
     def backlog(self) -> bool:
         """Tell whether bytes wait for the shim to read."""
@@ -70,11 +75,13 @@ class ShimLink:
             except BlockingIOError:
                 return reports
             except OSError as error:
-                raise LinkClosed(str(error)) from error
+                data, why = b"", str(error)
+            else:
+                why = "the shim closed the wire"
             if not data:
                 if reports:
                     return reports  # they are told first; the next call meets the end again
-                raise LinkClosed("the shim closed the wire")
+                raise LinkClosed(why)
             try:
                 for frame in self._decoder.feed(data):
                     reports += frame
@@ -107,7 +114,8 @@ def signal_number(text: str) -> int:
     return int(number)
 
 
-def _end(report: Document) -> Exit:
+def end_of(report: Document) -> Exit:
+    """Return the end a report tells of; one without code and signal is not known."""
     number = report.get("signal")
     if number is not None:
         return Exit(signal=signal_name(number), signum=number, core=bool(report.get("core")))
@@ -137,9 +145,14 @@ def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
             return key, machine.SpawnFailed(run, _failure(report))
         case "exited":
             swept = tuple(_text(f"{comm} ({pid})") for pid, comm in report.get("swept") or ())
-            return key, machine.Exited(run, _end(report), report.get("lingering") or 0, swept)
+            return key, machine.Exited(run, end_of(report), report.get("lingering") or 0, swept)
         case _:
             return key, machine.Unkillable(run, tuple(report.get("pids") or ()))
+
+
+def run_of(report: Document) -> tuple[Key, int]:
+    """Return which process and which run a report speaks of."""
+    return parse_key(report["key"]), report["run"]
 
 
 def to_found(run: Document) -> tuple[Key, machine.Found]:

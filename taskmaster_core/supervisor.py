@@ -7,7 +7,9 @@ what. The daemon feeds it and carries its effects out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+
+from msgspec.structs import replace
 
 from taskmaster_core import machine, waits
 from taskmaster_core.declared import Declared
@@ -16,7 +18,7 @@ from taskmaster_core.intents import Intent, Intents
 from taskmaster_core.machine import Proc, Stimulus
 from taskmaster_core.plan import Plan
 from taskmaster_core.processes import Processes
-from taskmaster_core.spec import Config, JobSpec, Key, State
+from taskmaster_core.spec import ALIVE, Config, JobSpec, Key, State
 from taskmaster_core.wire import Cause, Done, Outcome
 
 __all__ = ["AllDown", "Answer", "Fact", "Outcomes", "Persist", "Retune", "Supervisor", "exit_status"]
@@ -36,6 +38,7 @@ class Supervisor:
         self._declared = Declared(self._all, self.intents)
         self._stop_bound: float | None = None
         self._told_down = False
+        self._halted: set[Key] = set()  # those that were `stopping` when the shim was lost
 
     # What others ask ---------------------------------------------------------------------------------------------
 
@@ -157,15 +160,15 @@ class Supervisor:
 
     def boot(
         self, config: Config, generation: int, restored: Mapping[Key, Proc], now: float,
-        past: Mapping[Key, int] | None = None, *, idle: bool = False,
+        past: Mapping[Key, int] | None = None, *, idle: bool = False, living: Container[Key] = (),
     ) -> None:  # fmt: skip
         """Begin with a config: processes as an earlier core left them, others `unknown` until the shim has spoken.
 
-        `idle`: nothing that is new starts by itself.
+        `idle`: nothing that is new starts by itself; what is among the `living` is not new.
         """
         self._all.begin(now, Cause("boot", generation=generation))
         self._all.past.update(past or {})
-        self._declared.boot(config, generation, restored, idle=idle)
+        self._declared.boot(config, generation, restored, idle=idle, living=living)
 
     def found(self, key: Key, report: machine.Found, now: float) -> None:
         """Take over a living run the shim told of; one that no job declares is stopped and forgotten."""
@@ -176,6 +179,42 @@ class Supervisor:
         """Start or settle everything of which the shim had no run."""
         self._all.begin(now, Cause("boot", generation=self.generation))
         self._declared.booted()
+
+    # Another shim -------------------------------------------------------------------------------------------------
+
+    def link_lost(self, now: float) -> None:
+        """Admit that nothing is known of what lives, until a shim is heard again."""
+        self._all.begin(now, Cause("shim"))
+        for key, proc in tuple(self.procs.items()):
+            if proc.state is State.STOPPING:
+                self._halted.add(key)
+            if proc.state in ALIVE:
+                self._all.apply(key, machine.LinkLost())
+
+    def link_found(
+        self, runs: Mapping[Key, machine.Found], now: float, end_of: Callable[[Key, int], machine.Exited]
+    ) -> None:
+        """Take over what another shim found; `end_of` says how a run ended that is not among it."""
+        self._all.begin(now, Cause("shim"))
+        for key, proc in tuple(self.procs.items()):
+            if proc.state is State.UNKNOWN:
+                self._hear_of(proc, runs.get(key), end_of)
+        self._halted.clear()
+
+    def _hear_of(
+        self, proc: Proc, found: machine.Found | None, end_of: Callable[[Key, int], machine.Exited]
+    ) -> None:
+        if found is None and proc.pid is None:  # perhaps it never came to be
+            self._all.apply(proc.key, machine.NotFound())
+            return
+        at = proc.started_at if found is None or found.run == proc.run else None
+        seen = found or machine.Found(proc.run, proc.pid or 0, self._all.now)
+        seen = replace(seen, stopping=seen.stopping or proc.key in self._halted)
+        self._all.apply(proc.key, seen if at is None else replace(seen, at=at))
+        if found is None:
+            self._all.apply(proc.key, end_of(proc.key, proc.run))
+        else:  # what was last said about its recipe may have been lost
+            self._all.ask(Retune(proc.key, seen.run, proc.spec, sinks=False))
 
     # The end ------------------------------------------------------------------------------------------------------
 

@@ -197,12 +197,14 @@ class Daemon(Instance):
     def __init__(self, config: str, **options: Any) -> None:
         super().__init__(config, **options)
         self.process: subprocess.Popen[bytes] | None = None
+        self._orphaned = False  # the shim we started was killed; another one may have taken its place
         self._commands: list[subprocess.Popen[str]] = []
 
     # Life -------------------------------------------------------------------------------------------------------------
 
     def start(self, *args: str, wait: bool = True, timeout: float = 20.0) -> Daemon:
         """Start `taskmaster core` in the foreground; with `wait` return once it answers and has its config."""
+        self._orphaned = False
         command = [sys.executable, "-m", "taskmaster_core", "core", "-f", str(self.config_path)]
         with self.stderr_path.open("ab") as err:
             self.process = subprocess.Popen(
@@ -215,6 +217,8 @@ class Daemon(Instance):
         return self
 
     def _ended(self) -> bool:
+        if self._orphaned:
+            return not alive(self.shim_pid) and not self.ping()
         return self.process is not None and self.process.poll() is not None
 
     def stop(self, timeout: float = 30.0) -> int:
@@ -225,6 +229,9 @@ class Daemon(Instance):
                 self.request("shutdown", timeout=timeout)
             except TaskmasterError:
                 self.terminate()
+        if self._orphaned:
+            wait_until(lambda: not alive(self.shim_pid), timeout, "the shim has ended")
+            return 0
         return self.process.wait(timeout)
 
     def restart(self, *args: str) -> Daemon:
@@ -244,10 +251,45 @@ class Daemon(Instance):
             self.wait(lambda: self.request("ping", timeout=1.0)["pid"] != old, timeout, "a new core answers")
         return old
 
+    def kill_shim(self, *, wait: bool = True, timeout: float = 10.0) -> int:
+        """SIGKILL the shim; with `wait` return once the core has another. Return the pid of the one that was killed."""
+        assert self.process is not None
+        old = self.shim_pid
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: not alive(old), timeout, "the shim is dead")
+        if not self._orphaned:
+            self.process.wait(timeout)
+            self._orphaned = True
+        if wait:
+            self.wait(self.recovered, timeout, "another shim is there")
+        return old
+
+    def kill_both(self) -> None:
+        """SIGKILL core and shim, so that neither sees the other die."""
+        core, shim = self.core_pid, self.shim_pid
+        for pid in (core, shim):
+            os.kill(pid, signal.SIGSTOP)
+        for pid in (core, shim):
+            os.kill(pid, signal.SIGKILL)
+        assert self.process is not None
+        if not self._orphaned:
+            self.process.wait(10)
+            self._orphaned = True
+        wait_until(lambda: not alive(core) and not alive(shim), what="both are dead")
+
+    def recovered(self) -> bool:
+        """Tell whether the core has a living shim and knows all its processes."""
+        status = self.status()
+        told = status["core"]["shim_pid"]
+        known = all(each["state"] != "unknown" for job in status["jobs"] for each in job["processes"])
+        return told == self.shim_pid and alive(told) and known
+
     @property
     def shim_pid(self) -> int:
-        """The main process: what was started has become the shim by exec."""
+        """The main process: what was started has become the shim by exec; after its death who has its lock."""
         assert self.process is not None
+        if self._orphaned:
+            return int((self.statedir / "shim.lock").read_text().strip() or 0)
         return self.process.pid
 
     # Commands ---------------------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def _stay(call: Call, started: subprocess.Popen[bytes] | None) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # INT too: a shell starts `up &` with it ignored
         signal.signal(signum, signal.default_int_handler)
     try:
-        logs.follow(call, call.selectors, alive=lambda: started is None or started.poll() is None)
+        logs.follow(call, call.selectors, alive=lambda: started is None or _goes_on(started))
     except NoCore:
         if started is None:
             raise
@@ -187,12 +187,18 @@ def _stay(call: Call, started: subprocess.Popen[bytes] | None) -> int:
     return _its_status(started) if started is not None else ExitStatus.DONE
 
 
+def _goes_on(started: subprocess.Popen[bytes]) -> bool:
+    """Tell whether it is to be believed that the core lives: a shim that was killed is replaced, by the core."""
+    return started.poll() in (None, -signal.SIGKILL)
+
+
 def _its_status(started: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of the shim: the code of the job that has `exitwith`, or 0."""
+    """Return the exit status of the shim: the code of the job that has `exitwith`, or 0; 1 if it was killed."""
     try:
-        return started.wait(GOING)
+        status = started.wait(GOING)
     except subprocess.TimeoutExpired:
         raise NoCore("the core does not answer any more, and its shim lives", "see: taskmaster doctor") from None
+    return status if status >= 0 else ExitStatus.NOT_AS_ASKED
 
 
 # Down ----------------------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _OURS = (*_SYSTEMD, "LISTEN_PIDFDID", "INVOCATION_ID", "JOURNAL_STREAM", "MAINPID", "FDSTORE")
+_RECOVER = "TASKMASTER_RECOVER"
+_SUPERVISED = "TASKMASTER_SUPERVISED"
 
 
 class Shim:
@@ -53,13 +55,15 @@ class Shim:
     def __init__(self, argv: list[str], *, use_cgroups: bool) -> None:
         env = dict(os.environ)
         notify = env.get("NOTIFY_SOCKET", "")
+        again = None if _supervised(env) else [sys.executable, *sys.orig_argv[1:]]
+        self._handed_over = _handed_over(env.pop(_RECOVER, ""))
         for name in _OURS:
             env.pop(name, None)
         self.loop = Loop(self._complain_of)
         sinks = Sinks(self.loop, self._tell, self._complain)
         self.house = House(self.loop, sinks, spawn.Heritage(), self._tell)
         self.core = CoreLife(self.house, argv, env, _test_number("TM_BEAT_TIMEOUT"))
-        self.orders = Orders(self.house, self.core, use_cgroups=use_cgroups, notify=notify)
+        self.orders = Orders(self.house, self.core, use_cgroups=use_cgroups, notify=notify, again=again)
         self.shutdown = Shutdown(self.house, self.core)
         self.core.on_order = self.orders.carry_out
         sinks.hint = self.core.say
@@ -76,7 +80,10 @@ class Shim:
 
     def run(self) -> int:
         """Serve until everything has ended; return the exit status."""
-        self.core.start()
+        if self._handed_over is not None:
+            self.core.adopt(*self._handed_over)
+        else:
+            self.core.start()
         while self.shutdown.status is None:
             self.core.flush()
             self.loop.turn()
@@ -133,6 +140,25 @@ def _inheritable(number: int) -> bool:
         return not fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     except OSError:
         return False  # the descriptor of the listing itself
+
+
+def _handed_over(text: str) -> tuple[int, int] | None:
+    """Return the wire and the pid of the core that started us because its shim died; None when a person did."""
+    link, _, pid = text.partition(":")
+    if not (link.isdigit() and pid.isdigit()):
+        return None
+    os.set_inheritable(int(link), False)
+    return int(link), int(pid)
+
+
+def _supervised(env: dict[str, str]) -> bool:
+    """Tell whether somebody starts us again when we are killed: then the core must not do it too."""
+    return (
+        env.get(_SUPERVISED) == "1"
+        or "NOTIFY_SOCKET" in env
+        or env.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+        or os.getpid() == 1
+    )
 
 
 def _secure_standard_descriptors() -> None:

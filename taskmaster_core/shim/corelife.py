@@ -76,7 +76,21 @@ class CoreLife:
             raise
         finally:
             theirs.close()
-        self._pidfd = os.pidfd_open(self.pid)
+        self._attend(os.pidfd_open(self.pid), ours)
+
+    def adopt(self, link: int, pid: int) -> None:
+        """Serve the core that started us because the shim before us died; it is no child of ours, but our parent."""
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:  # it is gone already
+            os.close(link)
+            self._try_start()
+            return
+        self.pid = pid
+        self._attend(pidfd, socket.socket(fileno=link))
+
+    def _attend(self, pidfd: int, ours: socket.socket) -> None:
+        self._pidfd = pidfd
         self._link = Link(self.house.loop, ours, self.ledger, self._link_lost)
         self._link.on_order = self._order
         self.house.loop.watch(self._pidfd, self._ended)
@@ -193,9 +207,13 @@ class CoreLife:
     # -- end ----------------------------------------------------------------------------------------------------
 
     def _ended(self, _: int) -> None:
-        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        if result is None:
-            return
+        try:
+            result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+            if result is None:
+                return
+            exited, status = result.si_code == os.CLD_EXITED, result.si_status
+        except ChildProcessError:  # it was adopted: nobody tells us how it ended, only that it did
+            exited, status = False, 0
         if self._link is not None:
             self._link.drain()  # what it had decided in whole frames happens
         was_ready = self.ready
@@ -207,7 +225,7 @@ class CoreLife:
         self._pidfd = -1
         self.house.pids.discard(self.pid)
         self.pid = 0
-        self._follow_up(result.si_code == os.CLD_EXITED, result.si_status, was_ready)
+        self._follow_up(exited, status, was_ready)
 
     def _follow_up(self, exited: bool, status: int, was_ready: bool) -> None:
         if self.goodbye is not None or not self.wanted:
@@ -217,8 +235,8 @@ class CoreLife:
             self.wanted = False
             self.on_end(status if status in _PASSED_ON else 1)
             return
-        how = f"status {status}" if exited else f"signal {status}"
-        self.house.sinks.complain(f"the core ended with {how}; a new one starts in {self._delay:g} s")
+        how = f"with status {status}" if exited else f"with signal {status}" if status else "somehow"
+        self.house.sinks.complain(f"the core ended {how}; a new one starts in {self._delay:g} s")
         self.house.loop.after(self._delay, self._try_start)
         self._delay = _FIRST_DELAY if was_ready else min(self._delay * 2, _LAST_DELAY)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import time
 
+import records
 import sentences
 import tree
+from orphans import Looker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class House:
         self.places: Places | None = None
         self.groves: Groves | None = None
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.looker = Looker()
         self.spared = False
         self.inherited: frozenset[int] = frozenset((1, 2))
         self.nofile = 1024
@@ -50,22 +53,33 @@ class House:
         self._reaping = False
 
     def add(self, run: Run) -> None:
-        """Take in a run that was just forked."""
+        """Take in a run that was just forked, or found."""
         self.runs[run.key, run.run] = run
-        self.pids.add(run.pid)
+        if run.ours:
+            self.pids.add(run.pid)
 
     def forget(self, run: Run) -> None:
         """Let go of a run of which nothing is left."""
         self.runs.pop((run.key, run.run), None)
-        self.pids.discard(run.pid)
+        if run.ours:
+            self.pids.discard(run.pid)
         self.loop.after(0, self.on_empty)
+
+    def amend(self, run: Run, **changes: Any) -> None:
+        """Write down for a later shim what has changed about a run since its birth."""
+        run.amended.update(changes)
+        try:
+            records.amend(run.lock, run.run, run.amended)
+        except OSError as error:
+            self.sinks.complain(f"what changed about {run.key} is not on disk: {error.strerror}")
 
     def unlock(self, path: str) -> None:
         """Remove the lock file of a run that is over."""
-        try:
-            os.unlink(path)
-        except OSError:
-            pass  # a directory that was removed under us
+        for each in (path, records.amendment_of(path)):
+            try:
+                os.unlink(each)
+            except OSError:
+                pass  # there was none, or the directory was removed under us
 
     def answers(self, key: str, run: int) -> list[Report] | None:
         """Return what was told about this run, None when it is not the newest one we know."""

@@ -72,11 +72,12 @@ class Launch:
         self._take_lock()
         if self.house.groves is not None:
             self.setup.leaf = self.house.groves.plant(f"{paths.encode(self.key)}.{self.run}")
-        self.setup.record = records.tail(self.order, self.setup.heritage.boot, self.setup.leaf)
         out = self.order.get("out") or {"kind": "null"}
         err = self.order.get("err") or {"kind": "null"}
         self.setup.out = self._output("stdout", "out", out, 1)
         self.setup.err = self.setup.out if err.get("kind") == "out" else self._output("stderr", "err", err, 2)
+        sinks = {name: {**self.order[name], "fifo": each.inode} for name, each in self._streams.items()}
+        self.setup.record = records.tail(self.order, self.setup.heritage.boot, self.setup.leaf, sinks)
         self.stage = "fifo"
         read, write = os.pipe2(os.O_CLOEXEC)
         self._close += [read, write]
@@ -97,6 +98,9 @@ class Launch:
         if record is not None and record.alive(self.house.heritage.boot):
             self.what = f"an older copy still runs: pid {record.pid}, run {record.run}"
             raise OSError(errno.EEXIST, "")
+        if held and record is not None and record.foreign:
+            self.what = f"an older copy may still run, in another pid namespace: pid {record.pid} there"
+            raise OSError(errno.EEXIST, "")
         if held:
             fd = self._set_aside(record.run if record is not None else 0)
         self._locked = True
@@ -109,7 +113,7 @@ class Launch:
     def _set_aside(self, run: int) -> int:
         """Descendants of an older run hold the lock, its leader is gone: they keep theirs under another name."""
         aside = self.places.old_lock_of(self.key, run)
-        os.rename(self.lock_path, aside)
+        records.move(self.lock_path, aside)
         older = self.house.runs.get((self.key, run))
         if older is not None:
             older.lock = aside

@@ -1,7 +1,7 @@
-"""What an earlier shim left running: found by its lock files, ended by the recipes recorded in them.
+"""What an earlier shim left behind: found by its lock files, taken over where the record says enough, else ended.
 
-Decides what of it still lives and ends that before anything new is started: never two copies, never an unknown
-orphan. The opening calls it once.
+Decides which of the two, and sees to it that nothing new is started before: never two copies, never an unknown orphan.
+The opening calls it once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import os
 import signal
 import time
 
+import adopted
 import cgroups
 import records
 import tree
+from orphans import Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,31 +26,6 @@ if TYPE_CHECKING:
 
 _LOOK = 0.05  # seconds between two looks at what does not belong to us and cannot be waited for
 _PATIENCE = 10.0  # seconds after the kill until we go on without
-
-
-class Snapshot:
-    """Hold what all processes look like at one moment: read once for all leftovers."""
-
-    def __init__(self) -> None:
-        self._tagged = {pid: env for pid in _all_pids() if (env := _tagged_environment(pid))}
-        self._holders: dict[tuple[int, int], list[int]] | None = None
-
-    def tagged(self, tags: list[bytes]) -> list[int]:
-        """Return the orphans that were started with all of these settings.
-
-        Another instance may use the same names: what descends from a living shim is that one's.
-        """
-        found = [pid for pid, env in self._tagged.items() if tags and all(tag in env for tag in tags)]
-        return [pid for pid in found if not _has_shim(pid)]
-
-    def holders(self, lock: tuple[int, int]) -> list[int]:
-        """Return the processes that have this file open."""
-        if self._holders is None:
-            self._holders = {}
-            for pid in _all_pids():
-                for file in _open_files(pid):
-                    self._holders.setdefault(file, []).append(pid)
-        return self._holders.get(lock, [])
 
 
 class Leftover:
@@ -108,99 +85,53 @@ class Leftover:
                 tree.send(each, signal.SIGCONT)
 
 
-def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _tagged_environment(pid: int) -> frozenset[bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            text = file.readall()
-    except OSError:
-        return frozenset()
-    return frozenset(text.split(b"\0")) if b"TASKMASTER_RUN=" in text else frozenset()
-
-
-def _has_shim(pid: int) -> bool:
-    while pid > 1:
-        member = tree.look(pid)
-        if member is None:
-            return False
-        pid = member.ppid
-        if pid != os.getpid() and _is_shim(_command_line(pid)):
-            return True
-    return False
-
-
-def _is_shim(words: list[bytes]) -> bool:
-    return b"-I" in words and any(word.endswith(b"taskmaster_core/shim") for word in words)
-
-
-def _command_line(pid: int) -> list[bytes]:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
-            return file.readall().split(b"\0")
-    except OSError:
-        return []
-
-
-def _open_files(pid: int) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    if pid == os.getpid():
-        return found
-    try:
-        fds = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return found
-    for fd in fds:
-        try:
-            entry = os.stat(f"/proc/{pid}/fd/{fd}")
-        except OSError:
-            continue
-        found.append((entry.st_dev, entry.st_ino))
-    return found
-
-
 class Leftovers:
-    """End all of them side by side, then call `done`."""
+    """Go through all of them side by side, then call `done`; what was taken over is in `adopted`."""
 
     def __init__(self, house: House, places: Places) -> None:
         self.house = house
         self.places = places
         self.done: Callable[[], None] = lambda: None
+        self.adopted: list[adopted.Adopted] = []
+        """The newest runs first; they are to be begun once the core knows of them."""
         self._left: list[Leftover] = []
 
     def begin(self) -> None:
         """Look at every lock file."""
-        seen = Snapshot() if os.listdir(self.places.runs) else None
         for name in sorted(os.listdir(self.places.runs)):
-            path = f"{self.places.runs}/{name}"
-            found = self._examine(path, seen)
-            if found is None:
-                os.unlink(path)
-            else:
-                self._left.append(found)
-                self._say(found, "is being ended: it was left running by an earlier shim")
+            if name.endswith(".lock"):
+                self._judge(f"{self.places.runs}/{name}")
+        self._sweep_amendments()
+        self.adopted.sort(key=lambda run: run.run, reverse=True)
         self._turn()
 
-    def _examine(self, path: str, seen: Snapshot | None) -> Leftover | None:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            held = False
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                held = True
-            record = records.read(fd)
-        finally:
-            os.close(fd)
+    def _judge(self, path: str) -> None:
+        record, held = _examine(path)
+        boot = self.house.heritage.boot
+        if record is not None and record.foreign and held:
+            self._say_foreign(path, record)
+        elif record is not None and record.boot == boot and record.adoptable and not record.foreign:
+            self.adopted.append(adopted.take_over(self.house, self.places, path, record))
+        else:
+            self._judge_old(path, record, held=held)
+
+    def _judge_old(self, path: str, record: records.Record | None, *, held: bool) -> None:
+        """Look at one that cannot be taken over: it never came to write its record, or another version wrote it."""
         boot = self.house.heritage.boot
         leader = record is not None and record.alive(boot)
-        same_boot = record is None or record.boot == boot
-        if not held and not leader and not (same_boot and record is not None):
-            return None
+        known = record is not None and record.boot == boot
         found = Leftover(path, record, leader=leader, held=held)
-        return found if held or leader or found.find(seen) else None
+        if held or leader or (known and found.find()):
+            self._left.append(found)
+            self._say(found, "is being ended: it was left running by an earlier shim")
+        else:
+            self.house.unlock(path)
+
+    def _sweep_amendments(self) -> None:
+        names = set(os.listdir(self.places.runs))
+        for name in names:
+            if not name.endswith(".lock") and f"{name.partition('.now')[0]}.lock" not in names:
+                os.unlink(f"{self.places.runs}/{name}")
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -225,6 +156,25 @@ class Leftovers:
         if gone:
             self.house.unlock(each.path)
 
+    def _say_foreign(self, path: str, record: records.Record) -> None:
+        name = record.recipe.get("key") or os.path.basename(path)
+        what = f"may still run in another pid namespace (pid {record.pid} there), where nothing can be done about it"
+        self.house.tell({"t": "adopted", "message": f"{name} (run {record.run}) {what}"})
+
     def _say(self, each: Leftover, what: str) -> None:
         who = f"pid {each.record.pid}, run {each.record.run}" if each.record is not None else "pid unknown"
         self.house.tell({"t": "adopted", "message": f"{each.name} ({who}) {what}"})
+
+
+def _examine(path: str) -> tuple[records.Record | None, bool]:
+    """Return the record in a lock file, and whether somebody holds the lock."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        held = False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = True
+        return records.read(fd), held
+    finally:
+        os.close(fd)

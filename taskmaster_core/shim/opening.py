@@ -1,4 +1,4 @@
-"""The `open` order: directories, the instance lock, and the end of what an earlier shim left running.
+"""The `open` order: directories, the instance lock, and what an earlier shim left running.
 
 Decides whether this instance may be ours; answers `hello` or `refused` through the callbacks it is given. It waits
 with timers, so the loop goes on meanwhile. The orders call it once.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from adopted import Adopted
     from house import House
 
 _TRIES, _PAUSE = 20, 0.05  # for one second: the shim before us may just be ending
@@ -77,15 +78,17 @@ class Opening:
         self.house.places = self.places
         self.house.sinks.owns = self.places.owns
         leftovers = Leftovers(self.house, self.places)
-        leftovers.done = self._finish
+        leftovers.done = lambda: self._finish(leftovers.adopted)
         try:
             leftovers.begin()
         except OSError as error:
             self.refuse(f"cannot look through {self.places.runs}: {error}", "remove what does not belong there", 7)
 
-    def _finish(self) -> None:
-        self.places.sweep_fifos()
+    def _finish(self, adopted: list[Adopted]) -> None:
+        self.places.sweep_fifos(self.house.sinks.fifos)
         if self._use_cgroups:
             state = f"{paths.checksum(os.path.realpath(self.places.statedir)):08x}"
             self.house.groves = cgroups.find(f"taskmaster-{paths.encode(self.places.instance)}-{state}")
         self.done()
+        for run in adopted:  # after `hello`, which names them: what ended while nobody looked is told now
+            self.house.loop.after(0, run.begin)

@@ -29,7 +29,9 @@ VERSION = 1
 class Orders:
     """Carry out orders for one house."""
 
-    def __init__(self, house: House, core: CoreLife, *, use_cgroups: bool, notify: str) -> None:
+    def __init__(
+        self, house: House, core: CoreLife, *, use_cgroups: bool, notify: str, again: list[str] | None
+    ) -> None:
         self.house = house
         self.core = core
         self.memos: dict[str, Any] = {}
@@ -37,6 +39,7 @@ class Orders:
         self.refused = False
         self._use_cgroups = use_cgroups
         self._notify = notify
+        self._again = again
         self._opening: Opening | None = None
         self._table: dict[str, Callable[[Order], None]] = {
             "open": self._open,
@@ -99,6 +102,7 @@ class Orders:
         self.opened = self.opened or self.core.wall()
         hello = {"t": "hello", "v": VERSION, "shim_pid": os.getpid(), "boot": self.house.heritage.boot}
         hello.update(opened=self.opened, first=not self.core.was_ready, memos=self.memos, next=self.core.ledger.next)
+        hello["again"] = self._again
         if self.house.places is not None:
             hello.update(statedir=self.house.places.statedir, rundir=self.house.places.rundir)
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]
@@ -133,11 +137,15 @@ class Orders:
 
     def _recipe(self, order: Order) -> None:
         run = self._run(order)
-        if run is not None:
-            run.stop = order["stop"]
-            run.killgroup = bool(order["killgroup"])
-            if order.get("nice") is not None and order["nice"] != run.nice:
-                run.renice(order["nice"])
+        if run is None:
+            return
+        before = (run.stop, run.killgroup, run.nice)
+        run.stop = order["stop"]
+        run.killgroup = bool(order["killgroup"])
+        if order.get("nice") is not None and order["nice"] != run.nice:
+            run.renice(order["nice"])
+        if before != (run.stop, run.killgroup, run.nice):
+            self.house.amend(run, stop=run.stop, killgroup=run.killgroup, nice=run.nice)
 
     def _sink(self, order: Order) -> None:
         run = self._run(order)
@@ -149,6 +157,8 @@ class Orders:
             if stream is None or spec.get("kind") != "file" or spec.get("direct"):
                 raise ValueError(f"{name} of {order['key']} can only be switched between files")
             stream.switch(self.house.sinks.attach(spec), spec.get("tag") or run.key)
+            sinks = {**run.amended.get("sinks", {}), name: {**spec, "fifo": stream.inode}}
+            self.house.amend(run, sinks=sinks)
 
     def _memo(self, order: Order) -> None:
         if order["memo"] is None:

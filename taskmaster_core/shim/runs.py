@@ -87,6 +87,8 @@ class Watch:
 class Run:
     """Hold one run; `house` is what all runs share."""
 
+    ours = True  # a child of ours; `adopted` has those that are not
+
     def __init__(self, house: House, order: dict[str, Any], pid: int, pidfd: int, status: int) -> None:
         self.house = house
         self.key: str = order["key"]
@@ -100,6 +102,7 @@ class Run:
         self.lock = ""
         self.tags = [tag.encode("utf-8", "surrogateescape") for tag in records.tags(order.get("env") or {})]
         self.streams: dict[str, Stream] = {}
+        self.amended: dict[str, Any] = {}  # what changed since its record was written
         self.stopping = False
         self._killing = False
         self._leader_only = False  # the rest of the tree is left alone
@@ -270,6 +273,7 @@ class Run:
     def _linger(self, members: list[tree.Member]) -> None:
         if self._told is None:
             self._tell_end(members)
+            self.house.amend(self, told=self._end)
             if self._patience is not None:
                 self._patience.cancel()
                 self._patience = None
@@ -305,7 +309,8 @@ class Run:
             self._kill_tree()
 
     def _finish(self) -> None:
-        os.waitid(os.P_PID, self.pid, os.WEXITED)
+        if self.ours:
+            os.waitid(os.P_PID, self.pid, os.WEXITED)
         self._release()
         self._tell_end([])
 

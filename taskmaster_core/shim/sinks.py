@@ -291,8 +291,10 @@ class Sinks:
         self._sinks: dict[str, Sink] = {}
         self._open: dict[Sink, None] = {}  # least recently used first
 
-    def attach(self, spec: dict[str, Any]) -> Sink:
+    def attach(self, spec: dict[str, Any], *, later: bool = False) -> Sink:
         """Return the sink of a path for one more stream; raise OSError when it is not ours and cannot be written.
+
+        `later`: what cannot be written now is lost or waits, as with a full disk; the stream is there already.
 
         A managed file is opened by its first byte: most processes of a thousand say nothing for long, and making
         files is the dearest part of a start.
@@ -301,7 +303,7 @@ class Sinks:
         sink = self._sinks.get(path) or Sink(path, self)
         sink.configure(spec)
         if sink.users == 0:
-            if not self.owns(path):
+            if not later and not self.owns(path):
                 sink.open()
             self._sinks[path] = sink
         sink.users += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import sys
 import termios
 
@@ -50,6 +51,22 @@ def make_fifo(path: str, uid: int | None, *, busy: bool) -> tuple[int, int]:
     return ours, theirs
 
 
+def open_again(paths: list[str], inode: int) -> int | None:
+    """Return a reading end of a FIFO that an earlier shim made; None when none of the paths leads to it."""
+    for path in paths:
+        try:
+            if os.stat(path).st_ino != inode:
+                continue
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        entry = os.fstat(fd)
+        if entry.st_ino == inode and stat.S_ISFIFO(entry.st_mode):
+            return fd
+        os.close(fd)
+    return None
+
+
 def _open_fifo(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
 
@@ -71,6 +88,11 @@ class Stream:
         self._big = False
         self._waiting = False  # in the epoll set
         self._over = False  # the run has ended: nobody known is left
+
+    @property
+    def inode(self) -> int:
+        """Return what tells the FIFO from another of its name."""
+        return os.fstat(self.fd).st_ino
 
     def begin(self) -> None:
         """Wait for output."""

@@ -83,10 +83,11 @@ def test_the_shim_imports_nothing_after_its_start(path: Path) -> None:
     assert inner == []
 
 
-def test_of_the_shim_the_core_knows_the_frames_alone() -> None:
+def test_of_the_shim_the_core_knows_the_frames_and_what_the_kernel_says_of_ends_alone() -> None:
     outside = [path for path in CORE.rglob("*.py") if path.parent != SHIM]
     known = {name for path in outside for name in imports(path) if "taskmaster_core.shim." in f"{name}."}
-    assert known <= {"taskmaster_core.shim.frames"}  # both ends of the wire read the same bytes
+    # both ends of the wire read the same bytes, and ask the kernel the same question
+    assert known <= {"taskmaster_core.shim.frames", "taskmaster_core.shim.pidfds", "taskmaster_core.shim"}
 
 
 def test_the_policy_loads_no_heavy_library() -> None:

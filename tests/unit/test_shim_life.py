@@ -457,38 +457,8 @@ def test_the_directories_are_closed_to_others(shim: Shim) -> None:
 # -- what an earlier shim left ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [(), ("--no-cgroup",)], ids=["cgroup", "sweep"])
-def test_L07_what_a_killed_shim_left_running_is_ended_before_anything_starts(
-    tmp_path: Path, options: tuple[str, ...]
-) -> None:
-    (tmp_path / "1").mkdir()
-    (tmp_path / "2").mkdir()
-    first = Shim(tmp_path / "1", *options)
-    core = first.open()
-    core.order(
-        spawn_order(first, program("sleeper"), "plain:0"),
-        spawn_order(first, program("stubborn"), "stubborn:0", stop=[[15, 0.2]]),
-        spawn_order(first, program("daemoniser"), "daemon:0", stop=[[15, 0.2]]),
-    )
-    wait_for(
-        lambda: len(core.all("spawned")) == 3 and output(first, "daemon/0.out") and output(first, "stubborn/0.out")
-    )
-    left = [pid for pid in first.marked() if pid not in (first.pid, core.pid)]
-    assert len(left) == 5
-    first.process.kill()
-    first.process.wait()
-    kill_core(core)
-    assert all(alive(pid) for pid in left)
-    second = Shim(tmp_path / "2", *options)
-    try:
-        core = second.open(statedir=str(first.state))
-        assert not any(alive(pid) for pid in left)
-        told = [report["message"] for report in core.all("adopted")]
-        assert {message.split(" ")[0] for message in told} == {"plain:0", "stubborn:0", "daemon:0"}
-        assert not list((first.state / "runs").iterdir())
-    finally:
-        second.close()
-        first.close()
+def stop(core: Core) -> None:
+    core.order({"t": "signal", "key": "job:0", "run": 1, "sig": 15, "group": True, "stopping": True})
 
 
 def test_L07_another_instance_of_the_same_name_is_not_touched(tmp_path: Path) -> None:
@@ -507,7 +477,9 @@ def test_L07_another_instance_of_the_same_name_is_not_touched(tmp_path: Path) ->
     kill_core(core)
     second = Shim(places[2])
     try:
-        second.open(statedir=str(first.state))
+        taken = second.open(statedir=str(first.state))
+        stop(taken)
+        taken.expect("exited", key="job:0", run=1)
         assert len(other.marked()) == 5
         assert not theirs.all("exited")
     finally:

@@ -1,0 +1,331 @@
+"""What a killed shim left running is taken over by the next: alive, with output, tree and end (L06 to L08, G5, G6)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskmaster_core.shim import pidfds
+from tests.unit.shim_harness import Core, Shim, alive, output, program, sink, spawn_order, wait_for
+
+exact = pytest.mark.skipif(not pidfds.TOLD, reason="the kernel (before 6.15) does not tell how strangers ended")
+
+
+class House:
+    """Hold one state directory and the shims that had it, one after the other."""
+
+    def __init__(self, path: Path, options: tuple[str, ...]) -> None:
+        self._path = path
+        self._options = options
+        self.shims: list[Shim] = []
+        self.first = self._make()
+
+    def _make(self) -> Shim:
+        place = self._path / str(len(self.shims))
+        place.mkdir()
+        self.shims.append(Shim(place, *self._options))
+        return self.shims[-1]
+
+    def begin(self, *orders: Any) -> Core:
+        """Open the first and have it carry out spawn orders."""
+        core = self.first.open()
+        core.order(*orders)
+        wait_for(lambda: len(core.all("spawned")) == len(orders))
+        return core
+
+    def kill(self, core: Core) -> None:
+        """Kill the newest shim and its core."""
+        shim = self.shims[-1]
+        for pid in (shim.pid, core.pid):
+            os.kill(pid, signal.SIGSTOP)
+        shim.process.kill()
+        shim.process.wait()
+        with suppress(ProcessLookupError):
+            os.kill(core.pid, signal.SIGKILL)
+        wait_for(lambda: not alive(core.pid))
+        core.close()
+
+    def next(self) -> Core:
+        """Start another shim on the same state and return its core, which was greeted."""
+        return self._make().open(statedir=str(self.first.state))
+
+    def close(self) -> None:
+        """End them all; what runs carries the mark of the first."""
+        for shim in reversed(self.shims):
+            shim.close()
+
+
+@pytest.fixture(params=[(), ("--no-cgroup",)], ids=["cgroup", "sweep"])
+def house(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
+    made = House(tmp_path, request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path, ("--no-cgroup",))
+    yield made
+    made.close()
+
+
+def hello(core: Core) -> dict[str, Any]:
+    return core.expect("hello")
+
+
+def runs_of(core: Core) -> dict[str, tuple[int, int]]:
+    return {each["key"]: (each["run"], each["pid"]) for each in hello(core)["runs"]}
+
+
+def halt(core: Core, key: str = "job:0", run: int = 1, signum: int = 15) -> None:
+    core.order({"t": "signal", "key": key, "run": run, "sig": signum, "group": True, "stopping": True})
+
+
+def kill_tree(core: Core, key: str = "job:0", run: int = 1) -> None:
+    core.order({"t": "kill", "key": key, "run": run, "tree": True})
+
+
+def test_L07_what_lives_is_taken_over_with_its_pid_and_start(house: House) -> None:
+    core = house.begin(*(spawn_order(house.first, program("sleeper"), f"j:{n}", run=n + 3) for n in range(3)))
+    before = {each["key"]: (each["run"], each["pid"], each["at"]) for each in core.all("spawned")}
+    house.kill(core)
+    again = house.next()
+    found = {each["key"]: (each["run"], each["pid"], each["at"]) for each in hello(again)["runs"]}
+    assert {key: each[:2] for key, each in found.items()} == {key: each[:2] for key, each in before.items()}
+    assert all(abs(found[key][2] - before[key][2]) < 0.5 for key in found)
+    assert all(alive(pid) for _, pid, _ in before.values())
+    assert not again.all("adopted")
+
+
+def test_L06_output_goes_on_in_the_same_file_with_its_index(house: House) -> None:
+    core = house.begin(spawn_order(house.first, program("counter", 900, 1, 0.001)))
+    wait_for(lambda: len(output(house.first)) > 2000)
+    house.kill(core)
+    again = house.next()
+    again.expect("exited", key="job:0")
+    assert output(house.first) == b"".join(b"%09d\n" % number for number in range(900))
+    index = Path(f"{house.first.state}/logs/job/0.out.idx").read_bytes()
+    assert len(index) % 24 == 0
+    entries = [(int.from_bytes(index[i : i + 8], "little"), int.from_bytes(index[i + 20 : i + 24], "little"))
+               for i in range(0, len(index), 24)]  # fmt: skip
+    assert entries == sorted(entries)
+    offset, length = entries[-1]
+    assert offset + length == 9_000
+
+
+@exact
+@pytest.mark.parametrize("status", [0, 7, 255])
+def test_L40_the_exit_code_of_an_adopted_run_is_exact(swept: House, status: int) -> None:
+    go = swept.first.path / "go"
+    argv = ["sh", "-c", f"until [ -e {go} ]; do sleep 0.02; done; exit {status}"]
+    swept.kill(swept.begin(spawn_order(swept.first, argv)))
+    again = swept.next()
+    go.touch()
+    assert again.expect("exited", key="job:0")["code"] == status
+
+
+@exact
+def test_L40_the_signal_that_ended_an_adopted_run_is_exact(swept: House) -> None:
+    core = swept.begin(spawn_order(swept.first, program("sleeper")))
+    pid = core.expect("spawned")["pid"]
+    swept.kill(core)
+    again = swept.next()
+    os.kill(pid, signal.SIGUSR1)
+    assert again.expect("exited", key="job:0")["signal"] == signal.SIGUSR1
+
+
+def test_L40_what_ended_while_nobody_looked_is_told_as_unknown_never_as_0(house: House) -> None:
+    core = house.begin(spawn_order(house.first, ["sh", "-c", "read x < /dev/null; sleep 0.3; exit 0"]))
+    pid = core.expect("spawned")["pid"]
+    house.kill(core)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())  # reaped: nobody knows any more
+    again = house.next()
+    assert runs_of(again) == {"job:0": (1, pid)}
+    told = again.expect("exited", key="job:0", run=1)
+    assert "code" not in told
+    assert "signal" not in told
+    assert told["lingering"] == 0
+
+
+def test_G5_a_stop_of_an_adopted_tree_ends_all_of_it(house: House) -> None:
+    core = house.begin(
+        spawn_order(house.first, program("daemoniser"), "daemon:0"),
+        spawn_order(house.first, program("forker"), "forker:0"),
+        spawn_order(house.first, program("stubborn"), "stubborn:0"),
+    )
+    wait_for(lambda: output(house.first, "daemon/0.out") and output(house.first, "stubborn/0.out"))
+    house.kill(core)
+    again = house.next()
+    left = house.first.marked()
+    assert len(left) >= 6
+    for key in ("daemon:0", "forker:0", "stubborn:0"):
+        halt(again, key)
+        kill_tree(again, key)
+        assert again.expect("exited", key=key)["lingering"] == 0
+    assert not house.first.marked()
+    assert not list((house.first.state / "runs").iterdir())
+
+
+def test_G5_the_next_shim_stops_adopted_ones_by_their_recipe_without_a_core(house: House) -> None:
+    argv = ["sh", "-c", "trap 'echo got int; exit 0' INT; echo up; while :; do sleep 0.02; done"]
+    core = house.begin(spawn_order(house.first, argv, stop=[[2, 5.0]]))
+    wait_for(lambda: output(house.first))
+    house.kill(core)
+    house.next()
+    shim = house.shims[-1]
+    shim.process.send_signal(signal.SIGTERM)
+    shim.cores[-1].order({"t": "bye", "code": 0})
+    os.kill(shim.cores[-1].pid, signal.SIGKILL)
+    assert shim.wait() == 0
+    assert output(house.first) == b"up\ngot int\n"
+    assert not house.first.marked()
+
+
+def test_G5_descendants_of_a_leader_that_ended_are_known(house: House) -> None:
+    core = house.begin(spawn_order(house.first, program("daemoniser", "exit")))
+    core.expect("exited", lingering=2)
+    house.kill(core)
+    again = house.next()
+    assert hello(again)["runs"] == []  # its end was told before
+    kill_tree(again)
+    assert again.expect("exited", lingering=0)["code"] == 0
+    assert not house.first.marked()
+
+
+def test_G5_a_leader_that_ends_between_two_shims_leaves_its_descendants_known(house: House) -> None:
+    core = house.begin(spawn_order(house.first, program("daemoniser")))
+    wait_for(lambda: output(house.first))
+    pid = core.expect("spawned")["pid"]
+    house.kill(core)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    again = house.next()
+    told = again.expect("exited", key="job:0")
+    assert (told.get("code"), told.get("signal"), told["lingering"]) == (None, None, 2)
+    kill_tree(again)
+    again.expect("exited", key="job:0", lingering=0)
+    assert not house.first.marked()
+
+
+def test_G5_a_second_death_changes_nothing(house: House) -> None:
+    core = house.begin(spawn_order(house.first, program("counter", 900, 1, 0.002)))
+    pid = core.expect("spawned")["pid"]
+    for _ in range(2):
+        house.kill(core)
+        core = house.next()
+        assert runs_of(core) == {"job:0": (1, pid)}
+    core.expect("exited", key="job:0", run=1)
+    assert output(house.first) == b"".join(b"%09d\n" % number for number in range(900))
+
+
+def test_an_end_that_crosses_orders_to_kill_is_told_once(swept: House) -> None:
+    core = swept.begin(*(spawn_order(swept.first, program("sleeper"), f"j:{n}") for n in range(5)))
+    pids = [each["pid"] for each in core.all("spawned")]
+    swept.kill(core)
+    again = swept.next()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    while len({each["key"] for each in again.all("exited")}) < 5:
+        for number in range(5):
+            kill_tree(again, f"j:{number}")
+        again.receive(0.005)
+    again.order(spawn_order(swept.first, ["true"], "after:0"))
+    again.expect("exited", key="after:0")
+    assert len(again.all("exited")) == 6
+    assert not swept.shims[-1].errors()
+
+
+def test_L08_no_second_copy_is_started_beside_an_adopted_one(house: House) -> None:
+    house.kill(house.begin(spawn_order(house.first, program("sleeper"))))
+    again = house.next()
+    again.order(spawn_order(house.first, program("sleeper"), run=2))
+    assert again.expect("failed", run=2)["errno"] == "EEXIST"
+    halt(again)
+    again.expect("exited", run=1)
+    again.order(spawn_order(house.first, program("sleeper"), run=3))
+    again.expect("spawned", run=3)
+
+
+def test_L34_a_pid_that_is_somebody_elses_now_is_neither_adopted_nor_hit(swept: House) -> None:
+    core = swept.begin(spawn_order(swept.first, program("sleeper")))
+    pid = core.expect("spawned")["pid"]
+    swept.kill(core)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    lock = swept.first.state / "runs" / "job%3A0.lock"
+    with subprocess.Popen(["sleep", "100"], start_new_session=True) as stranger:
+        lock.write_text(f"{stranger.pid} {lock.read_text().split(' ', 1)[1]}")  # the number came round again
+        again = swept.next()
+        told = again.expect("exited", key="job:0")
+        assert "code" not in told
+        halt(again)
+        kill_tree(again)
+        again.order({"t": "ack", "n": told["n"]}, spawn_order(swept.first, ["true"], "after:0"))
+        again.expect("exited", key="after:0")
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_child_that_never_wrote_its_record_is_ended(swept: House) -> None:
+    swept.kill(swept.begin())
+    lock = swept.first.state / "runs" / "job%3A0.lock"
+    script = "import fcntl,sys,time; f=open(sys.argv[1],'w'); fcntl.flock(f,2); print(flush=True); time.sleep(100)"
+    with subprocess.Popen(["python3", "-c", script, str(lock)], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        again = swept.next()
+        assert child.wait(10) == -signal.SIGKILL
+        assert hello(again)["runs"] == []
+        assert not lock.exists()
+
+
+def test_what_runs_in_another_pid_namespace_is_left_and_gets_no_copy(swept: House) -> None:
+    core = swept.begin(spawn_order(swept.first, program("sleeper")))
+    pid = core.expect("spawned")["pid"]
+    swept.kill(core)
+    lock = swept.first.state / "runs" / "job%3A0.lock"
+    here = os.stat("/proc/self/ns/pid").st_ino
+    lock.write_text(lock.read_text().replace(f'"pidns":{here}', f'"pidns":{here + 1}'))
+    again = swept.next()
+    assert "another pid namespace" in again.expect("adopted")["message"]
+    assert hello(again)["runs"] == []
+    again.order(spawn_order(swept.first, program("sleeper"), run=2))
+    assert again.expect("failed", run=2)["errno"] == "EEXIST"
+    assert alive(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_what_was_changed_while_it_ran_holds_after_the_shims_death(swept: House) -> None:
+    core = swept.begin(spawn_order(swept.first, program("counter", 100_000, 1, 0.002)))
+    core.order(
+        {"t": "recipe", "key": "job:0", "run": 1, "stop": [[12, 3.0]], "killgroup": False, "nice": 3},
+        {"t": "sink", "key": "job:0", "run": 1, "out": sink(swept.first, "job/other")},
+    )
+    wait_for(lambda: output(swept.first, "job/other"))
+    swept.kill(core)
+    now = json.loads((swept.first.state / "runs" / "job%3A0.now").read_text())
+    assert (now["stop"], now["killgroup"], now["nice"]) == ([[12, 3.0]], False, 3)
+    swept.next()
+    size = len(output(swept.first, "job/other"))
+    wait_for(lambda: len(output(swept.first, "job/other")) > size)
+
+
+def test_output_of_an_older_run_goes_on_though_its_fifo_has_lost_its_name(swept: House) -> None:
+    old = ["sh", "-c", "(while :; do echo old; sleep 0.02; done) & exit 0"]
+    core = swept.begin(spawn_order(swept.first, old, out=sink(swept.first, "job/old")))
+    core.expect("exited", run=1)
+    core.order(spawn_order(swept.first, program("counter", 100_000, 1, 0.01), run=2, out=sink(swept.first, "job/new")))
+    core.expect("spawned", run=2)
+    wait_for(lambda: output(swept.first, "job/new"))
+    swept.kill(core)
+    swept.next()
+    sizes = [len(output(swept.first, name)) for name in ("job/old", "job/new")]
+    wait_for(lambda: len(output(swept.first, "job/old")) > sizes[0] and len(output(swept.first, "job/new")) > sizes[1])
