@@ -108,6 +108,8 @@ class Core:
             runtime.supervisor.tick(now)
         self._pump()
         runtime.settle()
+        if runtime.server is not None:
+            runtime.server.flush()
         self._watch_backlog()
 
     def _timeout(self) -> float | None:
@@ -120,7 +122,7 @@ class Core:
         return max(min(due) - self.runtime.now() + 0.0005, 0.0) if due else None
 
     def _pump(self) -> None:
-        """Take requests in. ZeroMQ's descriptors tell only of changes, so it is asked on every turn."""
+        """Take requests in."""
         self._more = self.runtime.server.pump() if self.runtime.server is not None else False
 
     def _journal(self) -> None:
