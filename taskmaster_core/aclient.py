@@ -134,7 +134,9 @@ class AsyncClient:
         on_state: Callable[[State], None] | None = None,
         on_attempt: Callable[[], None] | None = None,
         silence: float = SILENCE,
+        held_to: str = "",
     ) -> None:
+        """Take the name of an instance or a socket; with `held_to` ("read-only") the core refuses more than that."""
         self.state: State = "searching"
         self.rtt: float | None = None
         """Seconds the last request took whose answer waits for no effect."""
@@ -145,6 +147,7 @@ class AsyncClient:
         self._on_state = on_state
         self._on_attempt = on_attempt
         self._silence = silence
+        self._as = held_to or msgspec.UNSET
         self._context = zmq.Context()
         self._dial = Dial(self._context, self.candidates, self)
         self._waiting: dict[str, _Waiting] = {}
@@ -272,7 +275,7 @@ class AsyncClient:
     ) -> tuple[Any, bytes]:
         """Return the result and the raw bytes that came with it; otherwise as `call`."""
         request = f"{self._name}-{next(self._numbers)}"
-        frame = _encode(Request(VERSION, request, op, list(select), dict(args or {})))
+        frame = _encode(Request(VERSION, request, op, list(select), dict(args or {}), self._as))
         self._waiting[request] = waiting = _Waiting(op, frame, into)
         self._watch_over()
         try:

@@ -17,12 +17,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskmaster_core import acts, boot, doctor, logops, shimlink
+from taskmaster_core.access import grants
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
 from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.server import Server
 from taskmaster_core.shimlink import LinkClosed
+from taskmaster_core.users import members
 from taskmaster_core.watch import Watch
 from taskmaster_core.wire import Cause
 
@@ -84,6 +86,7 @@ class Core:
         server.bind()
         server.on_topics = self._topics_changed
         self.runtime.server = server
+        self._grant()
         self.runtime.publisher.server = server
         self.runtime.sampler.server = server
         for fd in server.fds:
@@ -235,6 +238,15 @@ class Core:
         self.runtime.journal.keep(settings.journalkeep)
         self._started.eventlog.loglevel = settings.loglevel
         self._started.eventlog.path = settings.logfile or self.runtime.facts.setting.places.eventlog
+        self._grant()
+
+    def _grant(self) -> None:
+        """Give roles as the config says now; whoever has lost one is refused from here on."""
+        lists = self.runtime.supervisor.config.settings.access
+        if self.runtime.server is not None:
+            self.runtime.server.grants = grants(
+                os.geteuid(), members(lists.operators), members(lists.readers), self._started.socketgroup
+            )
 
     def _config_changed(self) -> None:
         """Be told by the watching thread that the files changed and are stable."""

@@ -1,7 +1,7 @@
 """Keep one listening unix socket and the connections made to it, within bounds that no peer can move.
 
-It decides who may stay when there is no more room, how much is read of whom in a turn, and how much waits for whom. What
-messages mean is for the server, which makes two of these: one for requests, one for events.
+It decides who may stay when there is no more room, how much is read of whom in a turn, and how much waits for whom.
+What messages mean is for the server, which makes two of these: one for requests, one for events.
 """
 
 from __future__ import annotations
@@ -66,11 +66,9 @@ def credentials(made: socket.socket) -> Credentials:
     """Return who is at the other end of a unix socket; the pid is for people, it may be another's by now."""
     pid, uid, gid = struct.unpack("3i", made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     groups: tuple[int, ...] = ()
-    for room in (1024, 65_536):
-        with suppress(OSError):  # ERANGE: more of them; or a kernel that does not tell
-            raw = made.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, room * 4)
-            groups = struct.unpack(f"{len(raw) // 4}I", raw)
-            break
+    with suppress(OSError):  # ERANGE: more than Python's 1,024 bytes hold; or a kernel that does not tell: none count
+        raw = made.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, 1024)
+        groups = struct.unpack(f"{len(raw) // 4}I", raw)
     return Credentials(uid & 0xFFFFFFFF, gid & 0xFFFFFFFF, pid, frozenset((gid & 0xFFFFFFFF, *groups)))
 
 
@@ -193,8 +191,8 @@ class Port:
     def turn(self) -> bool:
         """Take in what has come, as much as a turn may; return whether more waits."""
         self._dismiss_strangers()
-        for each in list(self._unread.values()):
-            self._take(each)
+        for waiting in list(self._unread.values()):
+            self._take(waiting)
         for fd, mask in self._epoll.poll(0, 256):
             if self._listener is not None and fd == self._listener.fileno():
                 self._accept()

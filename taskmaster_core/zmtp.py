@@ -1,8 +1,8 @@
 """Speak ZMTP 3.0 with the NULL mechanism, the server's half of it: bytes in, messages out, and no I/O at all.
 
-It decides what a peer may say and how much of it: whatever breaks the protocol or a bound is `Broken`, and costs no more
-memory than the bound. Who may connect is for `ports`, what a message means for the server. Any libzmq from 4.0 on is a
-peer; ADR 0004 tells why the core does not use libzmq itself here.
+It decides what a peer may say and how much of it: whatever breaks the protocol or a bound is `Broken`, and costs no
+more memory than the bound. Who may connect is for `ports`, what a message means for the server. Any libzmq from 4.0 on
+is a peer; ADR 0005 tells why the core does not use libzmq itself here.
 """
 
 from __future__ import annotations

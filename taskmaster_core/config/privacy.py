@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from taskmaster_core.config import model
 from taskmaster_core.config.problems import Problem
 
-_MODELS = (model.File, model.Task, model.SettingsKeys, model.BackoffKeys, model.LogKeys, model.LimitKeys)
+_MODELS = (
+    model.File, model.Task, model.SettingsKeys, model.AccessKeys, model.BackoffKeys, model.LogKeys, model.LimitKeys,
+)  # fmt: skip
 _KEYS = frozenset(field.alias or name for each in _MODELS for name, field in each.model_fields.items()) - {"env"}
 _ASSIGNED = re.compile(r"\s*([a-z]+)\s*=")
 _TABLE = re.compile(r"\s*\[[^\"'=]*\]\s*(?:#.*)?$")
