@@ -40,8 +40,8 @@ TIRED = 0.5
 FULL = 1 << 20
 """Bytes waiting for a peer: beyond, nothing more is read of it until it has read."""
 
-WAITING = 1_000
-"""Messages waiting for a subscriber: beyond, it loses what comes, and sees the gap."""
+WAITING, BEHIND = 1_000, 8 << 20
+"""Messages, and bytes of them, waiting for a subscriber: beyond, it loses what comes, and sees the gap."""
 
 HELD = 64 << 20
 """Bytes kept of all peers together: of messages that are not whole, and of answers not read. The greediest goes."""
@@ -100,6 +100,12 @@ class Connection:
     def wants(self, topic: str) -> bool:
         """Tell whether one of its topics is the beginning of this one."""
         return any(topic[:length] in self.interests for length in self.lengths)
+
+
+def _readable(made: socket.socket) -> bool:
+    asking = select.poll()
+    asking.register(made, select.POLLIN)
+    return bool(asking.poll(0))
 
 
 Take = Callable[[Connection, list[bytes]], None]
@@ -219,8 +225,10 @@ class Port:
                 return
             except ConnectionError:
                 continue
-            except OSError:
-                self._rest()
+            except OSError:  # no descriptors left: whoever only sits there has to go
+                # the kernel says so even where nobody waits, so this must not be repeated within the turn
+                if _readable(self._listener) and not self._make_room(None):
+                    self._rest()
                 return
             self._welcome(made)
 
@@ -243,13 +251,14 @@ class Port:
         self._queued += each.queued
         self._write(each)
 
-    def _make_room(self, uid: int) -> bool:
-        """End the connection that is missed least; return False when everybody has more right to stay."""
+    def _make_room(self, uid: int | None) -> bool:
+        """End the connection that is missed least; return False when everybody has more right to stay than `uid`."""
         victim = next(iter(self._strangers.values()), None)
         if victim is None:
-            greediest, _ = Counter(each.who.uid for each in self.connections.values()).most_common(1)[0]
+            shares = Counter(each.who.uid for each in self.connections.values())
+            greediest = max(shares, key=lambda each: shares[each], default=None)
             its = [each for each in self.connections.values() if each.who.uid == greediest]
-            idle = [each for each in its if not each.interests] or (its if greediest != uid else [])
+            idle = [each for each in its if not each.interests] or (its if uid not in (None, greediest) else [])
             victim = min(idle, key=lambda each: each.used, default=None)
         if victim is not None:
             self.drop(victim)
@@ -338,7 +347,7 @@ class Port:
     def publish(self, topic: str, data: bytes) -> None:
         """Send to whoever wants this topic; one that does not read loses it."""
         for each in self.connections.values():
-            if len(each.queue) < WAITING and not each.paused and each.wants(topic):
+            if len(each.queue) < WAITING and each.queued < BEHIND and each.wants(topic):
                 each.queue.append(data)  # shared by all of them: what waits for many costs as for one
                 each.queued += len(data)
                 self._queued += len(data)
@@ -393,4 +402,6 @@ class Port:
         for known in (self._strangers, self._unread, self._unsent, self._big):
             known.pop(each.number, None)
         each.socket.close()
+        if self._tired_until is not None:
+            self._tired_until = 0.0  # there is a descriptor again
         self._tell_gone(each)
