@@ -17,14 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskmaster_core import acts, boot, doctor, logops, shimlink
-from taskmaster_core.access import grants
+from taskmaster_core.admission import Admission
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
 from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.server import Server
 from taskmaster_core.shimlink import LinkClosed
-from taskmaster_core.users import members
 from taskmaster_core.watch import Watch
 from taskmaster_core.wire import Cause
 
@@ -52,8 +51,8 @@ class Core:
         self.ops.seen, self.ops.history = started.requests, started.history
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
-        self._more = False
-        self._backlog = False
+        self.admission = Admission(started.runtime, self._poll, started.socketgroup, self._trouble)
+        self._more = self._backlog = False
         self._beat_every = _beat_every(started.environ)
 
     # Beginning ----------------------------------------------------------------------------------------------------
@@ -85,12 +84,10 @@ class Core:
         server = Server(places.commands, places.events, self.ops.handle, self._started.socketgroup)
         server.bind()
         server.on_topics = self._topics_changed
-        self.runtime.server = server
-        self._grant()
-        self.runtime.publisher.server = server
-        self.runtime.sampler.server = server
+        self.runtime.server = self.runtime.publisher.server = self.runtime.sampler.server = server
         for fd in server.fds:
             self._poll.register(fd, select.EPOLLIN)
+        self.admission.follow(self.runtime.supervisor.config.settings.access)
 
     # The loop -----------------------------------------------------------------------------------------------------
 
@@ -111,8 +108,6 @@ class Core:
             runtime.supervisor.tick(now)
         self._pump()
         runtime.settle()
-        if runtime.server is not None:
-            runtime.server.flush()
         self._watch_backlog()
 
     def _timeout(self) -> float | None:
@@ -238,15 +233,7 @@ class Core:
         self.runtime.journal.keep(settings.journalkeep)
         self._started.eventlog.loglevel = settings.loglevel
         self._started.eventlog.path = settings.logfile or self.runtime.facts.setting.places.eventlog
-        self._grant()
-
-    def _grant(self) -> None:
-        """Give roles as the config says now; whoever has lost one is refused from here on."""
-        lists = self.runtime.supervisor.config.settings.access
-        if self.runtime.server is not None:
-            self.runtime.server.grants = grants(
-                os.geteuid(), members(lists.operators), members(lists.readers), self._started.socketgroup
-            )
+        self.admission.follow(settings.access)
 
     def _config_changed(self) -> None:
         """Be told by the watching thread that the files changed and are stable."""

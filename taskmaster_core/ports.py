@@ -102,10 +102,65 @@ class Connection:
         return any(topic[:length] in self.interests for length in self.lengths)
 
 
-def _readable(made: socket.socket) -> bool:
-    asking = select.poll()
-    asking.register(made, select.POLLIN)
-    return bool(asking.poll(0))
+class Listener:
+    """Hold a listening socket and its file."""
+
+    def __init__(self, path: str, gid: int | None) -> None:
+        self.path = path
+        self._gid = gid
+        self._socket: socket.socket | None = None
+
+    @property
+    def fd(self) -> int:
+        """Return its descriptor, -1 while it is closed."""
+        return self._socket.fileno() if self._socket is not None else -1
+
+    def bind(self) -> None:
+        """Listen at the path, mode 0600 (0660 for the group); raise Refused when something else stands there."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
+                help_ = "move it away, or use --instance"
+                raise Refused(f"{self.path} is not a socket: it was not made by taskmaster", help_)
+            os.unlink(self.path)
+        made = socket.socket(socket.AF_UNIX)
+        before = os.umask(0o177 if self._gid is None else 0o117)
+        try:
+            made.bind(self.path)
+        except OSError as error:
+            made.close()
+            raise Refused(f"cannot bind {self.path}: {error}", "is the run directory writable?") from error
+        finally:
+            os.umask(before)
+        if self._gid is not None:
+            os.chown(self.path, -1, self._gid)
+        made.setblocking(False)
+        made.listen(BACKLOG)
+        self.close()
+        self._socket = made
+
+    def accept(self) -> socket.socket | None:
+        """Return the next connection, None if nobody waits; raise OSError where the kernel has no room."""
+        if self._socket is None:
+            return None
+        while True:
+            try:
+                return self._socket.accept()[0]
+            except BlockingIOError:
+                return None
+            except ConnectionError:
+                continue
+
+    def waits(self) -> bool:
+        """Tell whether somebody waits: a kernel without room says so even where nobody does."""
+        asking = select.poll()
+        asking.register(self.fd, select.POLLIN)
+        return bool(asking.poll(0))
+
+    def close(self) -> None:
+        """Listen no more; the file stays."""
+        if self._socket is not None:
+            self._socket.close()  # an epoll forgets what is closed
+            self._socket = None
 
 
 Take = Callable[[Connection, list[bytes]], None]
@@ -116,15 +171,13 @@ class Port:
     """Hold the listening socket, the connections, and who waits for what."""
 
     def __init__(self, path: str, kind: bytes, most: int, gid: int | None, take: Take, gone: Tell) -> None:
-        self.path = path
         self.connections: dict[int, Connection] = {}
         self._kind = kind
         self._most = most
-        self._gid = gid
         self._take_in = take
         self._tell_gone = gone
         self._epoll = select.epoll()
-        self._listener: socket.socket | None = None
+        self._listener = Listener(path, gid)
         self._by_fd: dict[int, Connection] = {}
         self._strangers: dict[int, Connection] = {}
         self._unread: dict[int, Connection] = {}
@@ -144,40 +197,14 @@ class Port:
         """Tell whether something was read that no turn has taken yet."""
         return bool(self._unread)
 
-    # The listening socket ----------------------------------------------------------------------------------------
-
     def bind(self) -> None:
-        """Listen at the path, mode 0600 (0660 for the group); raise Refused when something else stands there (P16)."""
-        with suppress(FileNotFoundError):
-            if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
-                help_ = "move it away, or use --instance"
-                raise Refused(f"{self.path} is not a socket: it was not made by taskmaster", help_)
-            os.unlink(self.path)
-        made = socket.socket(socket.AF_UNIX)
-        before = os.umask(0o177 if self._gid is None else 0o117)
-        try:
-            made.bind(self.path)
-        except OSError as error:
-            made.close()
-            raise Refused(f"cannot bind {self.path}: {error}", "is the run directory writable?") from error
-        finally:
-            os.umask(before)
-        if self._gid is not None:
-            os.chown(self.path, -1, self._gid)
-        made.setblocking(False)
-        made.listen(BACKLOG)
-        self._close_listener()
-        self._listener = made
-        self._epoll.register(made.fileno(), select.EPOLLIN)
-
-    def _close_listener(self) -> None:
-        if self._listener is not None:
-            self._listener.close()  # epoll forgets what is closed
-            self._listener = None
+        """Listen, once more if the file is gone; raise Refused when something else stands there (P16)."""
+        self._listener.bind()
+        self._epoll.register(self._listener.fd, select.EPOLLIN)
 
     def close(self, linger: float) -> None:
-        """Send what still waits, for `linger` seconds at most, and close everything; the path is left to the caller."""
-        self._close_listener()
+        """Send what still waits, for `linger` seconds at most, and close everything; the file stays."""
+        self._listener.close()
         until = monotonic() + linger
         while waiting := [each for each in self.connections.values() if each.queue]:
             for each in waiting:
@@ -186,13 +213,10 @@ class Port:
             if left <= 0:
                 break
             select.select([], [each.socket for each in waiting if each.queue][:500], [], left)
-        for each in list(self.connections.values()):
+        for each in self.connections.values():
             each.gone = True
             each.socket.close()
-        self.connections.clear()
         self._epoll.close()
-
-    # A turn --------------------------------------------------------------------------------------------------------
 
     def turn(self) -> bool:
         """Take in what has come, as much as a turn may; return whether more waits."""
@@ -200,7 +224,7 @@ class Port:
         for waiting in list(self._unread.values()):
             self._take(waiting)
         for fd, mask in self._epoll.poll(0, 256):
-            if self._listener is not None and fd == self._listener.fileno():
+            if fd == self._listener.fd:
                 self._accept()
             elif (each := self._by_fd.get(fd)) is not None:
                 self._serve(each, mask)
@@ -217,26 +241,16 @@ class Port:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED):
-            if self._listener is None:
-                return
             try:
-                made, _ = self._listener.accept()
-            except BlockingIOError:
+                made = self._listener.accept()
+            except OSError:  # no descriptors left: whoever only sits there has to go, and the next turn goes on
+                if self._listener.waits() and not self._make_room(None):
+                    self._epoll.unregister(self._listener.fd)  # asking again at once would spin
+                    self._tired_until = monotonic() + TIRED
                 return
-            except ConnectionError:
-                continue
-            except OSError:  # no descriptors left: whoever only sits there has to go
-                # the kernel says so even where nobody waits, so this must not be repeated within the turn
-                if _readable(self._listener) and not self._make_room(None):
-                    self._rest()
+            if made is None:
                 return
             self._welcome(made)
-
-    def _rest(self) -> None:
-        """Take no more connections for a moment: asking again at once would spin."""
-        if self._listener is not None and self._tired_until is None:
-            self._epoll.unregister(self._listener.fileno())
-            self._tired_until = monotonic() + TIRED
 
     def _welcome(self, made: socket.socket) -> None:
         made.setblocking(False)
@@ -272,8 +286,7 @@ class Port:
             self.drop(each)
         if self._tired_until is not None and now >= self._tired_until:
             self._tired_until = None
-            if self._listener is not None:
-                self._epoll.register(self._listener.fileno(), select.EPOLLIN)
+            self._epoll.register(self._listener.fd, select.EPOLLIN)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -284,11 +297,11 @@ class Port:
             return
         except OSError:
             data = b""
-        if not data:
+        if data:
+            each.reader.feed(data)
+            self._take(each)
+        else:
             self.drop(each)
-            return
-        each.reader.feed(data)
-        self._take(each)
 
     def _take(self, each: Connection) -> None:
         """Hand over what is whole; what a turn has no time for is taken in the next."""
@@ -363,10 +376,9 @@ class Port:
     def _write(self, each: Connection) -> None:
         was_paused = each.paused
         try:
-            while each.queue:
-                self._sent(each, each.socket.sendmsg(list(islice(each.queue, 64))))
-        except BlockingIOError:
-            pass
+            with suppress(BlockingIOError):
+                while each.queue:
+                    self._sent(each, each.socket.sendmsg(list(islice(each.queue, 64))))
         except OSError:
             self._sent(each, each.queued)  # what it had said before it went is still read
             each.deaf = True

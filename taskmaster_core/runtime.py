@@ -114,6 +114,8 @@ class Runtime:
         after, self._after = self._after, []
         for call in after:
             self.journal.barrier(self._remember_call(call), full=True)
+        if self.server is not None:
+            self.server.flush()
 
     def _carry_out(self, effect: Outcomes) -> None:
         match effect:

@@ -68,6 +68,9 @@ class Remote(Protocol):
     def turn(self) -> bool:
         """Take in what has come; return whether more waits."""
 
+    def pending(self) -> bool:
+        """Tell whether something waits."""
+
     def send(self, address: bytes, frames: list[bytes]) -> None:
         """Send to one peer, or drop it."""
 
@@ -91,6 +94,7 @@ class Server:
         self, commands: str, events: str, on_request: Callable[[Asked], None], gid: int | None = None,
         most: int | None = None,
     ) -> None:  # fmt: skip
+        self._paths = (commands, events)
         self._on_request = on_request
         most = most or room()
         self._commands = Port(commands, zmtp.ROUTER, most, gid, self._heard, lambda _: None)
@@ -98,6 +102,7 @@ class Server:
         self._answers: OrderedDict[tuple[str, str], list[bytes] | None] = OrderedDict()
         self._remembered = 0
         self._late: dict[tuple[str, str], list[Peer]] = {}
+        self._away: dict[str, Counter[str]] = {}
         self._counts: Counter[str] = Counter()
         self._topics: set[str] = set()
         self._changed = False
@@ -127,10 +132,10 @@ class Server:
 
     def close(self) -> None:
         """Say what is still to be said and close. The files go too: one that is left tells of a core that died."""
-        for port in (self._commands, self._events):
+        for port, path in zip((self._commands, self._events), self._paths, strict=True):
             port.close(0.2)
             with suppress(OSError):
-                os.unlink(port.path)
+                os.unlink(path)
         if self.remote is not None:
             self.remote.close()
 
@@ -139,18 +144,21 @@ class Server:
     def pump(self) -> bool:
         """Take in what has come; return whether more waits than one turn takes."""
         more = self._events.turn()
+        if self.remote is not None:
+            before = frozenset(self.remote.topics)
+            more = self.remote.turn() or more
+            self._changed = self._changed or before != self.remote.topics
         if self._changed:
             self._changed = False
             self.on_topics()
         more = self._commands.turn() or more
-        if self.remote is not None:
-            more = self.remote.turn() or more
         self.flush()
         return more
 
     def pending(self) -> bool:
         """Tell whether something waits that was read already; asked before sleeping."""
-        return self._commands.waits or self._events.waits
+        away = self.remote is not None and self.remote.pending()
+        return self._commands.waits or self._events.waits or away
 
     def flush(self) -> None:
         """Send what this turn brought."""
@@ -207,13 +215,18 @@ class Server:
 
     def _opened(self, asked: Asked) -> bool:
         """Count a request that is open; return False when its peer has too many of them."""
-        each = self._connection(asked.peer)
-        if each is None:
-            return True
-        if len(each.interests) >= OPEN:
+        interests = self._interests(asked.peer)
+        if len(interests) >= OPEN:
             return False
-        each.interests[asked.request.id] = 1
+        interests[asked.request.id] = 1
         return True
+
+    def _interests(self, peer: Peer) -> Counter[str]:
+        """Return the open requests of a connection, or of a key: what those of other machines have in common."""
+        each = self._connection(peer)
+        if each is not None:
+            return each.interests
+        return self._away.setdefault(peer.principal, Counter())
 
     def _connection(self, peer: Peer) -> Connection | None:
         return self._commands.connections.get(peer.address) if isinstance(peer.address, int) else None
@@ -241,9 +254,10 @@ class Server:
             self._remembered += sum(map(len, frames))
         else:
             self._answers.pop(key, None)
-        each = self._connection(asked.peer)
-        if each is not None:
-            each.interests.pop(asked.request.id, None)
+        interests = self._interests(asked.peer)
+        interests.pop(asked.request.id, None)
+        if not interests:
+            self._away.pop(asked.peer.principal, None)
         for peer in (asked.peer, *self._late.pop(key, ())):
             self._send(peer, frames)
 

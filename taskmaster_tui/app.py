@@ -72,9 +72,9 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         self.place = settings.load_place(settings.place_path(self.options.instance))
         self.world = World()
         self.link = link or Link(
-            self.world, instance=self.options.instance, socket=self.options.socket, tell=self.changed,
-            read_only=self.options.read_only,
-        )  # fmt: skip
+            self.world, instance=self.options.instance, socket=self.options.socket, tell=self.changed
+        )
+        self.link.client.held_to = "read-only" if self.options.read_only else ""
         self.commander = Commander(self)
         self.frozen: float | None = None
         """When the picture was stopped by hand (wall time), None if it lives."""

@@ -96,13 +96,9 @@ class Link:
         tell: Callable[[Change], None],
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = monotonic,
-        read_only: bool = False,
     ) -> None:
         self.world = world
-        self.client = AsyncClient(
-            instance, socket, environ, on_state=self._on_state, on_attempt=self._on_attempt,
-            held_to="read-only" if read_only else "",
-        )  # fmt: skip
+        self.client = AsyncClient(instance, socket, environ, on_state=self._on_state, on_attempt=self._on_attempt)
         self._clock = clock
         self._changes = Changes(tell)
         self._sync = Sync(self.client, world, self._changes, self._on_loaded, self._on_failed)
