@@ -11,7 +11,7 @@ import os
 import select
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 
 import zmq
 from zmq.utils import z85
@@ -26,6 +26,9 @@ DOMAIN = b"taskmaster"
 TURN = 100
 LOOK_EVERY = 0.5
 """Seconds between two looks whether the list of keys has changed."""
+
+REOPEN = 0.3
+"""Seconds the core may spend on opening again what it has shut; it happens when an admin takes a key away."""
 
 Socket = zmq.Socket[bytes]
 Receive = Callable[[Peer, list[bytes]], None]
@@ -123,8 +126,19 @@ class Door:
         if less:  # a connection outlives the list it was let in by
             for socket in (self._router, self._xpub):
                 socket.close(0)
-            with suppress(Refused):  # the address was ours a moment ago; `turn` tries again
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Open again at once: libzmq closes in a thread of its own, which takes some milliseconds."""
+        until = monotonic() + REOPEN
+        while monotonic() < until:
+            try:
                 self._open()
+            except Refused:
+                sleep(0.002)
+            else:
+                return
+        self._tell(f"the door for other machines could not be opened again at {self.address}")
 
     def _look_again(self) -> None:
         now = monotonic()
@@ -134,6 +148,7 @@ class Door:
             if self._router.closed or self._xpub.closed:
                 with suppress(Refused):
                     self._open()
+                    self._tell("")
 
     # Turns ---------------------------------------------------------------------------------------------------------
 
