@@ -194,6 +194,7 @@ class Paged:
         while got.more and left > 0 and len(parts) < _TURNS:
             parts.append(got)
             got = await self._slice(chosen, self._args(streams, back=True, cursor=got.begin, n=left))
+            first = first if _placed(first.end) else got
             left -= len(got.lines)
         lines = [line for part in [got, *reversed(parts)] for line in part.lines]
         return got._replace(lines=lines, end=first.end, more=not got.start, problems=_said([*parts, got]))
@@ -206,6 +207,7 @@ class Paged:
         while got.more and left > 0 and len(parts) < _TURNS:
             parts.append(got)
             got = await self._slice(chosen, self._following(streams, cursor=got.end, most=left))
+            first = first if _placed(first.begin) else got
             left -= len(got.lines)
         lines = [line for part in [*parts, got] for line in part.lines]
         whole = got._replace(lines=lines, begin=first.begin, before=first.before, start=first.start)
@@ -216,6 +218,11 @@ class Paged:
 
     def _following(self, streams: Sequence[str], **args: Any) -> dict[str, Any]:
         return self._args(streams, **args, follow=True, partial=not self._only)
+
+
+def _placed(cursor: Cursor) -> bool:
+    """Tell whether it is known where a page begins in each file: of a thousand files the first slice may not tell."""
+    return not cursor.get("rest") and not cursor.get("waits")
 
 
 def _args(streams: Sequence[str], **args: Any) -> dict[str, Any]:

@@ -7,14 +7,20 @@ that a start does not pay for it; programs of users may, too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from taskmaster_core.alogs import BOTH, Cursor, Found, Line, Lines, Paged
 from taskmaster_core.logs import find as finder
 from taskmaster_core.logs.lines import LogLine
 from taskmaster_core.logs.query import Page, Query, Source, around, as_place, back, page
 from taskmaster_core.spec import matches, parse_key
+
+T = TypeVar("T")
+
+_reading = threading.Lock()
 
 
 class FileLogs(Paged):
@@ -59,17 +65,17 @@ class FileLogs(Paged):
     ) -> Found:
         """See `LogPages`."""
         query = Query(self._chosen(select, streams), pattern=pattern, ignorecase=ignorecase)
-        found = await asyncio.to_thread(finder.find, query, cursor, back=back)
+        found = await asyncio.to_thread(_alone, partial(finder.find, query, cursor, back=back))
         places = [_line(line).place for line in found.lines]
         return Found(places, found.cursor, found.more, found.scanned, found.total)
 
     async def count(self, select: Iterable[str], cursor: Cursor | None = None, streams: Sequence[str] = BOTH) -> Found:
         """See `LogPages`."""
-        found = await asyncio.to_thread(finder.count, Query(self._chosen(select, streams)), cursor)
+        found = await asyncio.to_thread(_alone, partial(finder.count, Query(self._chosen(select, streams)), cursor))
         return Found([], found.cursor, found.more, found.scanned, found.total, found.count)
 
     async def _slice(self, select: Iterable[str], args: dict[str, Any]) -> Lines:
-        return await asyncio.to_thread(self._read, self._chosen(select, args["streams"]), args)
+        return await asyncio.to_thread(_alone, partial(self._read, self._chosen(select, args["streams"]), args))
 
     @staticmethod
     def _read(sources: tuple[Source, ...], args: Mapping[str, Any]) -> Lines:
@@ -85,6 +91,12 @@ class FileLogs(Paged):
         if "around" in args:
             return _lines(around(query, as_place(args["around"])))
         return _lines(back(query, cursor) if args.get("back") else page(query, cursor))
+
+
+def _alone(read: Callable[[], T]) -> T:
+    """Read while no other thread does: what is remembered between pages is shared."""
+    with _reading:
+        return read()
 
 
 def _lines(found: Page) -> Lines:

@@ -17,6 +17,7 @@ from taskmaster_core.logs.archive import compress_part
 from taskmaster_core.logs.parts import Listing, expire
 from taskmaster_core.logs.query import Page, Query, Source, around, as_place, back, page
 from taskmaster_core.ops import Ops, arg
+from taskmaster_core.orders import sources_in
 from taskmaster_core.runtime import Runtime
 from taskmaster_core.server import Asked
 from taskmaster_core.spec import Key, LogSpec
@@ -145,12 +146,27 @@ def _query(ops: Ops, asked: Asked) -> Query:
 
 
 def _sources(ops: Ops, asked: Asked, wanted: Sequence[str]) -> tuple[Source, ...]:
-    found: list[Source] = []
-    for key in ops.keys(asked, acting=False):
-        for stream, file in ops.runtime.sources_of(key).items():
-            if stream in wanted:
-                found.append(Source(file["path"], file["index"], file["tag"], str(key), stream))
-    return tuple(found)
+    keys = ops.keys(asked, acting=False)
+    if len(_named) > 2 * len(ops.runtime.supervisor.procs) + len(keys):
+        _named.clear()  # of processes that are gone
+    return tuple(each for key in keys for each in _sources_of(ops.runtime, key) if each.stream in wanted)
+
+
+_named: dict[Key, tuple[object, tuple[Source, ...]]] = {}
+"""The sources of each process, made from these files: a follower asks for those of a thousand again and again."""
+
+
+def _sources_of(runtime: Runtime, key: Key) -> tuple[Source, ...]:
+    files = runtime.files_of(key)
+    known = _named.get(key)
+    if known is not None and known[0] is files:  # each run has its own
+        return known[1]
+    found = tuple(
+        Source(file["path"], file["index"], file["tag"], str(key), stream)
+        for stream, file in sources_in(files, key).items()
+    )
+    _named[key] = (files, found)
+    return found
 
 
 def _send(ops: Ops, asked: Asked, found: Page) -> None:

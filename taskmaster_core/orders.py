@@ -103,6 +103,18 @@ def files_in(order: Order) -> dict[str, Order]:
     return {stream: order[stream] for stream in ("out", "err") if order[stream]["kind"] == "file"}
 
 
+def sources_in(files: Mapping[str, Order], key: Key) -> dict[str, Order]:
+    """Return where a reader finds what is in these files: per stream path, index, and tag if others share it."""
+    return {
+        stream: {
+            "path": sink["path"],
+            "index": sink["index"],
+            "tag": None if sink["index"] == f"{sink['path']}.idx" else str(key),
+        }
+        for stream, sink in files.items()
+    }
+
+
 def signal_order(effect: Signal) -> Order:
     """Return the order to send a signal."""
     return {

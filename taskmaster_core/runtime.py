@@ -254,11 +254,4 @@ class Runtime:
 
     def sources_of(self, key: Key) -> dict[str, dict[str, Any]]:
         """Return where a reader finds the output of a process: per stream path, index, and tag if others share it."""
-        return {
-            stream: {
-                "path": sink["path"],
-                "index": sink["index"],
-                "tag": None if sink["index"] == f"{sink['path']}.idx" else str(key),
-            }
-            for stream, sink in self.files_of(key).items()
-        }
+        return orders.sources_in(self.files_of(key), key)

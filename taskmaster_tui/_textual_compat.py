@@ -19,9 +19,10 @@ from rich.console import Console
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App
-from textual.filter import Monochrome, NoColor
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.message import Message
 
+from taskmaster_tui._typeahead import InOrder
 from taskmaster_tui.governor import FPS, Governor
 from taskmaster_tui.lean import lean
 from taskmaster_tui.live import Live
@@ -67,6 +68,11 @@ def without_colours(app: App[Any]) -> None:
     app._filters[:] = [*(each for each in app._filters if not isinstance(each, Monochrome)), NoColor()]  # noqa: SLF001
 
 
+def add_filter(app: App[Any], line_filter: LineFilter) -> None:
+    """Have every painted line pass a filter."""
+    app._filters.append(line_filter)  # noqa: SLF001
+
+
 class Lean(CompositorUpdate):
     """A frame of Textual's in fewer bytes."""
 
@@ -78,7 +84,7 @@ class Lean(CompositorUpdate):
         return lean(self.frame.render_segments(console))
 
 
-class Governed(App[Any]):
+class Governed(InOrder):
     """An app whose live frames are acknowledged by the terminal, and whose loop a stuck terminal cannot stop."""
 
     def __init__(self, *args: Any, fps: float = FPS, **options: Any) -> None:
@@ -129,23 +135,6 @@ class Governed(App[Any]):
     def _pay_a_frame(self) -> None:
         self._frame_owed = False
         self.screen.refresh()
-
-    # Keys: Textual hands each to the focused widget and its action runs when it has come back up; what was typed behind
-    # a key (`/web` in one packet) would be taken for commands of the list instead of going into the line that `/` opens
-
-    async def on_event(self, event: events.Event) -> None:
-        """Carry out a key's action before the next key is looked at, unless a text is being typed."""
-        if isinstance(event, events.Key) and not event.is_forwarded and await self._at_once(event):
-            return
-        await super().on_event(event)
-
-    async def _at_once(self, event: events.Key) -> bool:
-        focused = self.focused
-        if not self.app_focus or self.screen.maximized is not None or self.screen.is_modal:
-            return False
-        if focused is not None and focused.check_consume_key("a", "a"):
-            return False  # a field: what is before this key in its queue comes first
-        return await self._check_bindings(event.key, priority=True) or await self._check_bindings(event.key)
 
     def hung_up(self) -> None:
         """Take note that the terminal is gone: Textual's last words must not wait for a writer that is dead."""

@@ -136,8 +136,8 @@ LOG = (
     Action("log.right", "Right", "scroll sideways", "l,right", group=_MOVE),
     Action("log.follow", "Follow", "follow, or pause", "f", "taskmaster logs -f {sel}", bar=1),
     Action("log.search", "Search", "search: every hit is counted", "slash", "taskmaster logs -g RE {sel}", bar=2),
-    Action("log.next", "Next hit", "next hit", "n", bar=3),
-    Action("log.previous", "Previous hit", "hit before", "N"),
+    Action("log.next", "Next hit", "next hit", "n", needs="hits", bar=3),
+    Action("log.previous", "Previous hit", "hit before", "N", needs="hits"),
     Action("log.keep", "Keep only", "only lines that match (! before it: that do not)", "ampersand", "taskmaster logs -g RE {sel}", bar=4),
     Action("log.wrap", "Wrap", "wrap long lines, or cut them", "w", bar=5),
     Action("log.time", "Time", "time column: clock, date, relative, delta, off", "T", "taskmaster logs -t {sel}", bar=6),
@@ -158,14 +158,14 @@ LOG = (
 )  # fmt: skip
 
 EVENTS = (
-    Action("events.goto", "Go there", "to the process, and its output at that moment", "enter", "taskmaster logs --since TIME {sel}", "rows", 1, _GO),
-    Action("events.log", "Its log", "its output at that moment, full screen", "o", "taskmaster logs --since TIME {sel}", "rows", 2, _GO),
+    Action("events.goto", "Go there", "to the process, and its output at that moment", "enter", "taskmaster logs --since TIME {sel}", "", 1, _GO),
+    Action("events.log", "Its log", "its output at that moment, full screen", "o", "taskmaster logs --since TIME {sel}", "", 2, _GO),
     Action("events.filter", "Filter", "show what matches", "slash", "taskmaster events {sel}", bar=3),
     Action("events.follow", "Follow", "stay at the newest, or stay here", "f", "taskmaster events -f", bar=4),
     Action("events.problems", "Problems", "only what went wrong", "exclamation_mark", "taskmaster events", bar=5),
     Action("events.older", "Earlier", "scrub: the same process's event before", "left_square_bracket", bar=6),
     Action("events.newer", "Later", "scrub: the same process's next event", "right_square_bracket"),
-    Action("events.details", "Details", "everything the event says", "i", "taskmaster events --json {sel}", "rows", 7),
+    Action("events.details", "Details", "everything the event says", "i", "taskmaster events --json {sel}", "", 7),
 )  # fmt: skip
 
 METRICS = (
@@ -176,11 +176,11 @@ METRICS = (
 )  # fmt: skip
 
 CONFIG = (
-    Action("config.apply", "Apply", "apply the plan", "a,enter", "taskmaster reload", "live write", 1, _ACT),
-    Action("config.leave_out", "Leave out", "leave this job as it is, or take it in again", "space", "taskmaster reload --except {job}", "rows", 2, _ACT),
+    Action("config.apply", "Apply", "apply the plan", "a,enter", "taskmaster reload", "live write plan", 1, _ACT),
+    Action("config.leave_out", "Leave out", "leave this job as it is, or take it in again", "space", "taskmaster reload --except {job}", "rows plan", 2, _ACT),
     Action("config.diff", "Diff", "all changed lines of the files", "d", "taskmaster reload --plan", bar=3),
     Action("config.edit", "Edit", "edit the file in your editor, at this job or problem", "e", "taskmaster edit {job}", "write", 4, _ACT),
-    Action("config.rollback", "Roll back", "write back and apply the generation under the cursor", "B", "taskmaster rollback N", "live write", 5, _ACT),
+    Action("config.rollback", "Roll back", "write back and apply the generation under the cursor", "B", "taskmaster rollback N", "live write generation", 5, _ACT),
     Action("config.on_save", "On save", "what saving the file does: apply, ask, off", "o", "taskmaster config set autoreload=ask", "live write", 6, _ACT),
     Action("config.plan", "Plan", "make the plan again", "p", "taskmaster reload --plan", "live", 7),
     Action("config.next_part", "Next part", "plan, problems, generations, file", "right_square_bracket", bar=8),
@@ -219,6 +219,12 @@ class Context(NamedTuple):
     """No core runs here, so one may be started."""
     empty: bool = False
     """There are no jobs."""
+    hits: bool = False
+    """Something is searched for."""
+    plan: bool = False
+    """There is a plan that would change something, or it is not known yet that there is none."""
+    generation: bool = False
+    """A generation is under the cursor."""
 
 
 _HIDES = frozenset({"write", "lost", "nocore", "empty"})

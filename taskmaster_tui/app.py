@@ -6,6 +6,7 @@ holds no state that matters: kill it and start it again.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import re
@@ -23,35 +24,39 @@ from textual.screen import Screen
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui import keys, leaving, settings, themes
-from taskmaster_tui._textual_compat import Governed, without_colours
+from taskmaster_tui._textual_compat import Governed, add_filter, without_colours
 from taskmaster_tui.actions import BY_ID, Context, available
 from taskmaster_tui.bindings import bindings
 from taskmaster_tui.commander import Commander
 from taskmaster_tui.dialogs import Dialogs
+from taskmaster_tui.gate import Gate
 from taskmaster_tui.governor import FPS, Governor
 from taskmaster_tui.link import Change, Link, Phase
 from taskmaster_tui.live import Live
 from taskmaster_tui.managing import Managing
+from taskmaster_tui.model.fmt import plain
 from taskmaster_tui.model.world import World
 from taskmaster_tui.options import Options
+from taskmaster_tui.remembering import Remembering
 from taskmaster_tui.screens.main import MainScreen
 from taskmaster_tui.screens.view import View
 from taskmaster_tui.telling import Telling
+from taskmaster_tui.widgets.trouble import Trouble
 
 _DO = re.compile(r"app\.do\('([a-z._]+)'\)")
 """An action of the table as bindings and clicks spell it."""
 
 _NOT_NOW = {
+    "hits": "nothing is searched for yet",
+    "plan": "nothing to apply: the file says what is in force",
+    "generation": "choose a generation first: the part `Generations` has them",
     "nocore": "a core is started only where there is none",
     "lost": "the core answers: there is nothing to try again",
     "empty": "there are jobs already: `taskmaster -f config/demo.toml --instance demo up` shows the demo",
 }  # fmt: skip
 
-_KEEP_AFTER = 1.0
-"""Seconds from a change of place to its file: a burst of cursor keys is one write."""
 
-
-class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
+class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int]):
     """Show one core."""
 
     CSS_PATH = "taskmaster.tcss"
@@ -79,7 +84,7 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         self.frozen: float | None = None
         """When the picture was stopped by hand (wall time), None if it lives."""
         self._interrupted = 0.0
-        self._keep_timer: Any = None
+        self._given: Context | None = None
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -101,9 +106,11 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         self.theme = chosen if chosen in self.available_themes else "dark"
         if self.no_color:
             without_colours(self)
+        add_filter(self, Gate(lambda: self.glyphs == "ascii"))
         self.set_keymap(self.keymap)
         self.link.load_cached(self.world)  # something to look at before the core has answered
         self.run_worker(self.link.run(), name="link", group="link")
+        self.show_cursor()
         self.call_after_refresh(self._settle)
 
     def _settle(self) -> None:
@@ -137,39 +144,6 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         """Return the wall clock; one place, so that a test or a picture can stop it."""
         return time.time()
 
-    @property
-    def keymap(self) -> dict[str, str]:
-        """Return the keys that differ from the table's."""
-        return keys.merged(self.preferences.preset, self.preferences.keys)
-
-    def key_of(self, action_id: str) -> str:
-        """Return the first key of an action as people write it."""
-        return keys.shown(keys.keys_of(action_id, self.keymap)[0])
-
-    def rebind(self, action_id: str, key: str) -> bool:
-        """Give an action another key for good ("": its own again); return False, and say why, if that clashes."""
-        mine = {name: each for name, each in self.preferences.keys.items() if name != action_id}
-        if key:
-            mine[action_id] = key
-        found = keys.problems(self.preferences.preset, mine)
-        if found:
-            self.say(clean(found[0]), "error")
-            return False
-        self.prefer(keys=mine)
-        self.set_keymap(self.keymap)
-        self.refresh_bindings()
-        self.say(f"{keys.shown(key) if key else 'its own key'} is now {BY_ID[action_id].label}", "good")
-        return True
-
-    def prefer(self, **changes: Any) -> None:
-        """Take a preference, and write it down for the next time."""
-        for name, value in changes.items():
-            setattr(self.preferences, name, value)
-        try:
-            settings.save_preferences(settings.preferences_path(), changes)
-        except OSError as error:
-            self.say(clean(f"not kept for the next time: {error}"), "warn")
-
     # What changed -----------------------------------------------------------------------------------------------------
 
     def changed(self, change: Change) -> None:
@@ -191,6 +165,7 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
             lost=lost,
             nocore=phase is Phase.NO_CORE,
             empty=not self.world.jobs,
+            **dict.fromkeys(self.view.given() if self.view is not None else (), True),
         )
 
     @property
@@ -205,7 +180,18 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         if action != "do":
             return super().check_action(action, parameters)
         known = BY_ID.get(str(parameters[0])) if parameters else None
-        return False if known is None else available(known, self.context)
+        return False if known is None else available(known, self._context_now())
+
+    def _context_now(self) -> Context:
+        """Return what is given, found once for all the keys that are looked at in one go: the key bar asks for each."""
+        if self._given is None:
+            self._given = self.context
+            asyncio.get_running_loop().call_soon(setattr, self, "_given", None)
+        return self._given
+
+    def before_key(self, event: events.Key) -> None:
+        """Do the same for a key that is carried out at once."""
+        self.on_key(event)
 
     def on_key(self, event: events.Key) -> None:
         """Take refusals off the rows at the next key; what the key does comes after this."""
@@ -225,6 +211,8 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         refused = BY_ID.get(found[1]) if found is not None else None
         if refused is None or available(refused, self.context):
             return False
+        if self.instead(refused.id) != refused.id:
+            return await self.perform(refused.id)
         self.say(self._why_not(refused.needs), "warn")
         return True
 
@@ -234,7 +222,8 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
 
     async def perform(self, action_id: str) -> bool:
         """Carry out an action; return False, and say why, if it cannot be at the moment."""
-        action = BY_ID[action_id]
+        action = BY_ID[self.instead(action_id)]
+        action_id = action.id
         if not available(action, self.context):
             self.say(self._why_not(action.needs), "warn")
             return False
@@ -246,6 +235,8 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
                 if found is not None:
                     await found
                 return True
+        if self.view is not None and await self.view.perform_behind(name):
+            return True
         self.say(f"{action.label} means nothing here", "warn")
         return False
 
@@ -278,28 +269,14 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
 
     def complain(self, error: TaskmasterError, before: str = "") -> None:
         """Show an error and what to do next."""
-        then = f" · {error.help.splitlines()[0]}" if error.help else ""
-        self.say(clean(f"{before}{error.message}{then}"), "error")
-
-    # Place ------------------------------------------------------------------------------------------------------------
-
-    def remember(self, **changes: Any) -> None:
-        """Note where the person is; it is on disk a second later, whatever happens to us."""
-        for name, value in changes.items():
-            setattr(self.place, name, value)
-        if self._keep_timer is None:
-            self._keep_timer = self.set_timer(_KEEP_AFTER, self.keep_place)
-
-    def keep_place(self) -> None:
-        """Write the place down."""
-        self._keep_timer = None
-        settings.save_place(settings.place_path(self.options.instance), self.place)
+        then = f" · {plain(error.help.splitlines()[0])}" if error.help else ""
+        self.say(f"{before}{plain(error.message)}{then}", "error")
 
     # Actions of the app -----------------------------------------------------------------------------------------------
 
     def do_app_quit(self) -> None:
-        """Leave."""
-        self.exit(0)
+        """Leave; with the status of an invalid config where nothing could be started because of it."""
+        self.exit(6 if self.main.query_one(Trouble).broken else 0)
 
     def do_app_interrupt(self) -> None:
         """Copy what is selected; else tell how to leave, and leave at the second time."""
@@ -319,4 +296,7 @@ class TaskmasterApp(Dialogs, Managing, Telling, Governed, App[int]):
         """Put text into the clipboard and say which way it went."""
         from taskmaster_tui import clipboard  # noqa: PLC0415  # needed at the first copy, not at every start
 
+        if not text:
+            self.say("there is nothing to copy here", "warn")
+            return
         self.say(clipboard.copy(self, text), "good")

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from taskmaster_core import wire
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.logs.sanitize import clean
-from taskmaster_tui.link import Change
+from taskmaster_tui.link import Change, Phase
 from taskmaster_tui.model.blast import Question, needs_confirmation
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Commander:
             self._app.say("nothing was done")
             return False
         self._mark(verb, keys)
+        if self._app.link.health.phase is not Phase.LIVE:
+            self._app.say(f"{verb}: waiting for the core, for 5 s at most; nothing is sent yet", "busy")
         try:
             wanted = {**(args or {}), **({"confirmed": True} if confirmed else {})}
             result = await self._app.link.call(verb, select, wanted)

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from statistics import median
 from time import monotonic
 from typing import Any
@@ -112,7 +113,7 @@ class Link:
         self._rtts: deque[float] = deque(maxlen=15)
         self._live = asyncio.Event()
         self._ended = asyncio.Event()
-        self._silence = Silence(clock, self._on_quiet, self._on_silent, self._on_slept)
+        self._silence = Silence(clock, partial(self._become, Phase.STALE), self._on_silent, self._on_slept)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._kept = Kept(path_of(instance, socket, environ), clock)
         self._files_of: tuple[int, int] | None = None
@@ -315,9 +316,6 @@ class Link:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _on_quiet(self, since: float) -> None:
-        self._become(Phase.STALE, since)
 
     def _on_slept(self) -> None:
         """Ask at once: much was dropped while nobody read, and the next beat that would tell may be a second away."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui import outside
+from taskmaster_tui.widgets.trouble import Trouble
 
 if TYPE_CHECKING:
     from taskmaster_tui.app import TaskmasterApp
@@ -42,11 +43,13 @@ class Managing:
     async def _start_core(self) -> None:
         self.tm.say("starting the core…", "busy")
         status, _, err = await outside.quietly(self._command("up", "--detach"))
-        if status:
-            self.tm.say(clean(err.strip().splitlines()[0] if err.strip() else f"status {status}"), "error")
-            if status == 6:
-                await self.edit_config("")
-            return
+        if status == 6:  # the card about the core shows the place of the first mistake, and reads the file again
+            self.tm.main.query_one(Trouble).reread()
+            edit = self.tm.key_of("jobs.edit_file")
+            self.tm.say(f"the config is not valid: nothing was started · {edit} edits it", "error")
+        elif status:
+            said = [line for line in err.splitlines() if line.strip()]
+            self.tm.say(clean(said[0] if said else f"status {status}"), "error")
         self.tm.link.retry_now()
 
     async def edit_config(self, job: str) -> None:

@@ -16,3 +16,10 @@ class Options(NamedTuple):
     fps: float | None = None
     """Frames a second at most."""
     mouse: bool = True
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """Return the words that name this core to our own command; none for the one it takes by itself."""
+        if self.socket:
+            return ("--socket", self.socket)
+        return ("--instance", self.instance) if self.instance != "default" else ()

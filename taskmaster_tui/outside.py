@@ -14,6 +14,8 @@ from typing import Any
 
 from textual.app import App, SuspendNotSupported
 
+from taskmaster_tui._textual_compat import Governed
+
 
 def cli(instance: str, socket: str | None, *words: str) -> list[str]:
     """Return the command line of our own command for the core that is shown."""
@@ -23,6 +25,8 @@ def cli(instance: str, socket: str | None, *words: str) -> list[str]:
 
 async def in_terminal(app: App[Any], command: Sequence[str]) -> int:
     """Give the terminal to a program until it ends; return its status. Raise OSError where it cannot start."""
+    if isinstance(app, Governed):
+        await app.settle()  # the terminal's answer to a question of ours would be typed into the program
     # a batch stays open: a repaint while the driver is stopped fills the writer's queue and blocks the loop for good
     try:
         with app.batch_update(), app.suspend():

@@ -31,6 +31,8 @@ class Preferences(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     time: Literal["off", "clock", "date", "relative", "delta"] = "clock"
     wrap: bool = False
     mouse: bool = True
+    cursor: bool = False
+    """Keep the terminal's own cursor on the selected row: Braille lines and magnifiers follow it."""
     bell: bool = True
     """Ring, and notify the desktop, when something becomes fatal while the terminal is not looked at."""
 

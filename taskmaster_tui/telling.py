@@ -54,6 +54,16 @@ class Telling:
             more = f" and {count(len(fatal) - 1)} more" if len(fatal) > 1 else ""
             self.notifier.alarm(f"{fatal[0]}{more} gave up (FATAL) · {self.tm.options.instance}")
 
+    @property
+    def plain_cursor(self) -> bool:
+        """Tell whether the terminal's own cursor is kept on the selected row."""
+        return self.tm.preferences.cursor
+
+    def show_cursor(self) -> None:
+        """Have the terminal show its cursor, which Textual hides, where it is to be followed."""
+        if self.plain_cursor:
+            self._to_terminal("\x1b[?25h")
+
     def title_words(self) -> str:
         """Return what the title bar says: failures first, because it is cut at the end."""
         app, glyphs = self.tm, GLYPHS[self.tm.glyphs]
@@ -70,15 +80,15 @@ class Telling:
 
     # Keys that do nothing ---------------------------------------------------------------------------------------------
 
+    def instead(self, action_id: str) -> str:
+        """Return what an action means at the moment: Enter starts the core where that is all there is to do."""
+        alone = self.tm.main.has_class("-alone") and self.tm.link.health.phase is Phase.NO_CORE
+        return "core.start" if action_id == "jobs.logs" and alone and not self.tm.options.read_only else action_id
+
     def explain_key(self, event: events.Key) -> None:
-        """Say why a key that is hidden does nothing; start the core with Enter where that is all there is to do."""
+        """Say why a key that is hidden does nothing."""
         app = self.tm
-        alone = app.main.has_class("-alone") and app.link.health.phase is Phase.NO_CORE
-        if app.screen is not app.main or not (app.options.read_only or alone) or event.key in app.active_bindings:
-            return
-        if alone and event.key == "enter" and not app.options.read_only:
-            app.call_later(app.perform, "core.start")
-        elif (action := self._meant(event.key)) is not None:
+        if app.options.read_only and app.screen is app.main and (action := self._meant(event.key)) is not None:
             app.call_later(app.perform, action.id)  # it cannot be done, and says why
 
     def _meant(self, key: str) -> actions.Action | None:

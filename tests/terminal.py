@@ -78,7 +78,8 @@ class Terminal:
         # tmux loses what ends before it has looked, and the last words of what ends: a shell around it gives it time
         told = self.dir / "pid"
         os.mkfifo(told)
-        program = f"sh -c 'echo $$ > {told}; exec \"$@\"' sh {shlex.join(argv)}; status=$?; sleep 0.2; exit $status"
+        ended = f"echo $? > {told}.new; mv {told}.new {self.dir}/status; sleep 0.2"
+        program = f"trap : INT QUIT; sh -c 'echo $$ > {told}; exec \"$@\"' sh {shlex.join(argv)}; {ended}"
         self._tmux("-f", str(config), "new-session", "-d", "-s", "t", *size, *where, shlex.join(["sh", "-c", program]))
         self._leader = int(self._tmux("display-message", "-p", "-t", "t", "#{pane_pid}"))
         self.pid = int(told.read_text())
@@ -133,14 +134,10 @@ class Terminal:
 
     @property
     def exit_status(self) -> int | None:
-        """Return how the program ended (128 + n for a signal, -1 where tmux has lost it), None while it runs."""
-        words = self._tmux("display-message", "-p", "-t", "t", "#{pane_dead}/#{pane_dead_status}/#{pane_dead_signal}")
-        dead, status, number = words.strip().split("/")
-        if dead != "1" or not gone(self.pid):  # the end of the pty is seen before the end of the process
-            return None
-        if not status and not number:
-            return -1  # tmux 3.3 loses it where pty and process end at once
-        return int(status) if status else 128 + int(number)
+        """Return how the program ended (128 + n for a signal), None while it runs."""
+        # from the shell around it: tmux 3.3 loses it now and then, and may never say that a pane is dead
+        status = self.dir / "status"
+        return int(status.read_text()) if status.exists() else None
 
     def wait_end(self, deadline: float = 15.0) -> int:
         """Return the exit status of the program when it has ended."""

@@ -38,6 +38,11 @@ def best(call: Call) -> int:
     return _lines(call) if _is_plain() else _become(call, command_line(call))
 
 
+def has_screen() -> bool:
+    """Tell whether `best` would be the TUI: it is installed, and this terminal wants a screen."""
+    return has_tui() and not _is_plain()
+
+
 def _is_plain() -> bool:
     """Tell whether this terminal wants lines: a dumb one, a person who says so, or none at all."""
     wanted = os.environ.get("TASKMASTER_A11Y", "") not in ("", "0")

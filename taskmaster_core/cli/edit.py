@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -224,7 +225,7 @@ def edit(call: Call) -> int:
     """Open a copy in the editor, and take it over once it is valid."""
     path = _file(call)
     old = _read(path)
-    line = locate(old, call.options.job) if call.options.job else None
+    line = locate(old, call.options.job) if call.options.job else _first_error(path, old)
     with tempfile.TemporaryDirectory(prefix="taskmaster-") as directory:
         copy = os.path.join(directory, os.path.basename(path))
         with open(copy, "w", encoding="utf-8", newline="") as file:
@@ -238,6 +239,11 @@ def edit(call: Call) -> int:
     write_atomically(path, new)
     call.out.hint(f"wrote {path}")
     return _apply(call)
+
+
+def _first_error(path: str, text: str) -> int | None:
+    """Return the line of the first mistake in a file; None where there is none."""
+    return next((each.line for each in _problems(path, text) if each.severity == "error" and each.line), None)
 
 
 def _edited(call: Call, path: str, copy: str, line: int | None) -> str:
@@ -270,9 +276,12 @@ def _decide(call: Call) -> str:
 def _run_editor(copy: str, line: int | None) -> None:
     words = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     at = [f"+{line}"] if line and os.path.basename(words[0]) in LINE_EDITORS else []
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # ctrl+c is the editor's; a handler is not inherited by it
     try:
         status = subprocess.run([*words, *at, copy], check=False).returncode
     except OSError as error:
         raise NotAsAsked(f"cannot run {words[0]}: {error.strerror}", "set VISUAL or EDITOR") from error
+    finally:
+        signal.signal(signal.SIGINT, before)
     if status != 0:
         raise NotAsAsked(f"{words[0]} ended with {status}; nothing was written")

@@ -42,7 +42,13 @@ _LOOK = 0.01
 
 def up(call: Call) -> int:
     """Start the core if needed, then the jobs, then show them."""
-    started = _ensure_core(call)
+    try:
+        started = _ensure_core(call)
+    except ConfigInvalid as error:
+        if call.options.detach or call.options.no_tui or len(call.config) > 1 or not clients.has_screen():
+            raise
+        call.out.complain(f"{error}")  # the TUI shows the place, and starts the core once it is mended
+        return clients.best(call)
     status = _start_jobs(call)
     if call.options.detach:
         return status

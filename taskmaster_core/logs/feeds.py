@@ -6,21 +6,20 @@ page is not its business. Pages, searches and counts are built on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Self, overload
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct
 
-from taskmaster_core.errors import BadRequest
+from taskmaster_core.logs.cursors import Cursor, Cursors
 from taskmaster_core.logs.lines import Label, LogLine
-from taskmaster_core.logs.parts import Listing
-from taskmaster_core.logs.stream import Ask, Batch, Cursor, Stream
-
-Cursors = dict[str, Cursor]
-"""Where one is in each file, by its path."""
+from taskmaster_core.logs.stream import Ask, Batch, Stream
 
 Patience = Callable[[Callable[[], Batch]], Batch]
 
+_LEAST = 64
+"""Files that are opened in any case, a few milliseconds; twice as many each time that was not enough."""
 _OURS = "taskmaster"
 """The tag of what the shim itself writes into a file (how much was lost); no process has it, and all may see it."""
 
@@ -37,20 +36,6 @@ class Source(Struct, frozen=True):
     key: str = ""
     """How its lines are shown when the index does not tell more."""
     stream: str = "out"
-
-
-class State(Struct):
-    """Hold what a cursor says."""
-
-    v: int = 1
-    at: Cursors = {}
-    to: Cursors | None = None
-    left: int = 0
-    """Lines that are still to be counted backwards before the answer begins."""
-    total: int = 0
-    """Of a search: bytes to be looked at in all, 0 before it began."""
-    lines: int = 0
-    """Of a count: lines so far."""
 
 
 class Limits(NamedTuple):
@@ -71,23 +56,39 @@ class Limits(NamedTuple):
         """Tell whether the time is over."""
         return self.clock() >= self.deadline
 
-    def granted(self) -> Self:
-        """Return limits that leave some time from now on.
 
-        Looking for the first line of each of a thousand files may take all there was; then no page would hold much.
-        """
-        return self._replace(deadline=max(self.deadline, self.clock() + self.budget / 2))
+class Patient:
+    """Say when the time is over for opening files, but not before some were: so that every slice comes somewhere."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._least = _LEAST
+
+    def waited(self, times: int) -> None:
+        """Allow more to a question that came to nothing so many times."""
+        self._least = _LEAST << min(times, 20)
+
+    def tired(self) -> bool:
+        """Count a file that was opened; tell whether it was the last."""
+        self._least -= 1
+        return self._least < 0 and self._limits.expired()
 
 
 class Group:
     """Hold the sources that share a file: it is read once for all of them."""
 
-    def __init__(self, sources: Sequence[Source], listing: Listing) -> None:
-        index = next((source.index for source in sources if source.index), None)
+    def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = sources
-        self.stream = Stream(sources[0].path, index, listing)
-        self._by_tag = {source.tag: source for source in reversed(sources)}
+        self.path = sources[0].path
         self._only = sources[0]
+        self._by_tag = {source.tag: source for source in reversed(sources)}
+        self.tagged = None not in self._by_tag
+        """Only lines with certain tags are wanted."""
+
+    @property
+    def index(self) -> str | None:
+        """Return the path of the file's index."""
+        return next((source.index for source in self.sources if source.index), None)
 
     def label(self, tag: str) -> Label | None:
         """Return how a line with that tag is shown, None if nobody asked for it."""
@@ -99,102 +100,124 @@ class Group:
         return Label(tag or source.key, source.stream)
 
     @property
-    def tagged(self) -> bool:
-        """Tell whether only lines with certain tags are wanted."""
-        return None not in self._by_tag
+    def tags(self) -> frozenset[str | None]:
+        """Return the tags that are wanted; with None all."""
+        return frozenset(self._by_tag)
 
 
-def groups_of(sources: Iterable[Source]) -> dict[str, Group]:
-    """Return the files of some sources by their paths; they share one reading of each directory."""
-    listing = Listing()
+_grouped: list[tuple[tuple[Source, ...], dict[str, Group]]] = []
+_GROUPED = 4
+"""Viewers ask for the same files again and again."""
+
+
+def groups_of(sources: tuple[Source, ...]) -> dict[str, Group]:
+    """Return the files of some sources by their paths; nobody changes what is returned."""
+    for number, (known, groups) in enumerate(_grouped):
+        if known == sources:
+            _grouped.insert(0, _grouped.pop(number))
+            return groups
     by_path: dict[str, list[Source]] = {}
     for source in sources:
         by_path.setdefault(source.path, []).append(source)
-    return {path: Group(its, listing) for path, its in by_path.items()}
+    groups = {path: Group(its) for path, its in by_path.items()}
+    _grouped.insert(0, (sources, groups))
+    del _grouped[_GROUPED:]
+    return groups
 
 
 class Feed:
     """Give the lines of one group and know how far they were taken."""
 
-    def __init__(self, group: Group, start: Cursor, ask: Ask, patiently: Patience) -> None:
-        self._group = group
+    def __init__(self, stream: Stream, start: Cursor | None, ask: Ask, patiently: Patience) -> None:
+        self._stream = stream
         self._ask = ask
         self._patiently = patiently
         self._batch: Batch | None = None
         self._place: int | None = None
         self._cursor = start
         self.more = True
+        self.head: float | None = None
+        """What orders the next line from the cursor, if that line was seen."""
         self.held = False
         self.problem = ""
 
     def forward(self) -> Iterator[tuple[float, LogLine] | None]:
         """Give lines, oldest first."""
-        return self._run(self._group.stream.read, backwards=False)
+        return self._run(self._stream.read, backwards=False)
 
     def backward(self) -> Iterator[tuple[float, LogLine] | None]:
         """Give lines, newest first."""
-        return self._run(self._group.stream.back, backwards=True)
+        return self._run(self._stream.back, backwards=True)
 
     def _run(self, read: Callable[[Cursor, Ask], Batch], *, backwards: bool) -> Iterator[tuple[float, LogLine] | None]:
+        cursor = self._cursor or self._stream.start()
         while self.more:
-            batch = self._patiently(lambda: read(self._cursor, self._ask))
-            self._batch, self._place = batch, None
+            batch = self._patiently(partial(read, cursor, self._ask))
+            self._cursor, self._batch, self._place = cursor, batch, None
             self.problem = self.problem or batch.problem
             self.held = batch.held
-            yield from reversed(batch.lines) if backwards else batch.lines
-            self._cursor, self._batch, self.more = batch.next, None, batch.more
+            for found in reversed(batch.lines) if backwards else batch.lines:
+                self.head = found[0] if found[1].at is not None else None
+                yield found
+            self._cursor, self._batch, self.more, self.head = batch.next, None, batch.more, None
+            cursor = batch.next
             self._ask = self._ask.wider()
             if not batch.lines and batch.more:
                 yield None
 
     def took(self, place: int) -> None:
         """Note that everything up to that offset of the present batch was given away."""
-        self._place = place
+        self._place, self.head = place, None
 
     @property
-    def cursor(self) -> Cursor:
-        """Return where to go on."""
+    def cursor(self) -> Cursor | None:
+        """Return where to go on; None is where the output begins."""
         return self._cursor if self._batch is None or self._place is None else self._batch.cursor(self._place)
 
 
-def cursors_of(feeds: Mapping[str, Feed]) -> Cursors:
-    """Return where each feed goes on."""
-    return {path: feed.cursor for path, feed in feeds.items()}
+class Feeds(Sequence[Iterable[tuple[float, LogLine] | None]]):
+    """Make the feeds of an answer when they are needed: of a thousand files a page needs a few."""
 
+    def __init__(self, paths: Sequence[str], make: Callable[[str], Feed], *, backwards: bool) -> None:
+        self.paths = paths
+        self._make = make
+        self._backwards = backwards
+        self._made: dict[int, Feed] = {}
 
-def problems_of(feeds: Iterable[Feed]) -> tuple[str, ...]:
-    """Return what could not be read, each said once."""
-    return tuple(dict.fromkeys(feed.problem for feed in feeds if feed.problem))
+    def __len__(self) -> int:
+        return len(self.paths)
 
+    @overload
+    def __getitem__(self, number: int) -> Iterable[tuple[float, LogLine] | None]: ...
 
-def load(cursor: Mapping[str, Any]) -> State:
-    """Return what the asker's cursor says; raise BadRequest if it is none."""
-    try:
-        state = convert(dict(cursor), State)
-    except (ValidationError, TypeError, ValueError) as error:
-        raise BadRequest(f"not a cursor of a page: {error}") from None
-    if state.v != 1:
-        raise BadRequest(f"a cursor of version {state.v}; this core knows 1")
-    return state
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Iterable[tuple[float, LogLine] | None]]: ...
 
+    def __getitem__(self, number: int | slice) -> Any:
+        """Return the lines of a file."""
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        feed = self._made[number] = self._make(self.paths[number])
+        return feed.backward() if self._backwards else feed.forward()
 
-def plain(cursors: Cursors) -> dict[str, Any]:
-    """Return a cursor that only names a place: it serves in both directions."""
-    return {"v": 1, "at": _lists(cursors)}
+    def took(self, number: int, line: LogLine) -> None:
+        """Note that a line was given away."""
+        self._made[number].took(line.offset if self._backwards else line.offset + len(line.data))
 
+    @property
+    def held(self) -> bool:
+        """Tell whether something cannot be read for a moment."""
+        return any(feed.held for feed in self._made.values())
 
-def dump(state: State) -> dict[str, Any]:
-    """Return a state as the JSON that the asker keeps."""
-    to = None if state.to is None else _lists(state.to)
-    said = {"v": 1, "at": _lists(state.at), "to": to, "left": state.left}
-    return said | ({"total": state.total, "lines": state.lines} if state.total else {})
+    def made(self) -> Iterator[tuple[str, Feed]]:
+        """Give those that were needed, with their paths."""
+        for number, feed in self._made.items():
+            yield self.paths[number], feed
 
+    def cursors(self) -> Cursors:
+        """Return where each goes on."""
+        return {path: cursor for path, feed in self.made() if (cursor := feed.cursor) is not None}
 
-def _lists(cursors: Cursors) -> dict[str, list[Any]]:
-    return {path: list(cursor) for path, cursor in cursors.items()}
-
-
-def extent(groups: Mapping[str, Group], at: Cursors) -> tuple[int, int]:
-    """Return the bytes of output before the cursors and in all, over all parts of all files."""
-    measured = [group.stream.extent(at.get(path)) for path, group in groups.items()]
-    return sum(before for before, _ in measured), sum(total for _, total in measured)
+    def problems(self) -> tuple[str, ...]:
+        """Return what could not be read, each said once."""
+        return tuple(dict.fromkeys(feed.problem for feed in self._made.values() if feed.problem))

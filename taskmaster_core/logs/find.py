@@ -13,24 +13,14 @@ from typing import Any
 
 from msgspec import Struct
 
-from taskmaster_core.logs.feeds import (
-    Cursors,
-    Feed,
-    Group,
-    Limits,
-    State,
-    cursors_of,
-    dump,
-    extent,
-    groups_of,
-    load,
-    problems_of,
-)
+from taskmaster_core.logs.cursors import Cursor, Rest, State, Writer, load
+from taskmaster_core.logs.feeds import Feed, Feeds, Group, Limits, Patient
 from taskmaster_core.logs.lines import LogLine, Sift
 from taskmaster_core.logs.merge import merge
 from taskmaster_core.logs.pattern import Pattern
-from taskmaster_core.logs.query import Query
-from taskmaster_core.logs.stream import Ask, Cursor
+from taskmaster_core.logs.query import BUDGET, Query
+from taskmaster_core.logs.stream import Ask, Stream
+from taskmaster_core.logs.survey import Survey
 
 MOST = 5_000
 """Places in one answer."""
@@ -39,6 +29,7 @@ _AT_ONCE = 8 << 20
 _SMALLEST = 16 << 10
 """Bytes searched in all files before the first place can be told, and in each of very many."""
 
+_NONE = -math.inf
 _COUNTED = 1 << 20
 """Bytes that are counted at once."""
 
@@ -64,7 +55,7 @@ def find(
     *,
     back: bool = True,
     most: int = MOST,
-    budget: float = 0.05,
+    budget: float = BUDGET,
     clock: Callable[[], float] = time.monotonic,
 ) -> Found:
     """Return the next lines that match, from the end, or forwards from the start; a cursor goes on from there.
@@ -79,7 +70,7 @@ def count(
     query: Query,
     cursor: Mapping[str, Any] | None = None,
     *,
-    budget: float = 0.05,
+    budget: float = BUDGET,
     clock: Callable[[], float] = time.monotonic,
 ) -> Found:
     """Return how many lines there are as far as could be looked; ask again with the cursor while `more`."""
@@ -95,83 +86,116 @@ class _Hunt:
         self._limits = limits
         self._back = back
         self._pattern = Pattern(query.pattern, ignorecase=query.ignorecase) if query.pattern else None
-        self._groups = groups_of(query.sources)
+        self._patient = Patient(limits)
+        self._survey = Survey(query.sources, self._patient.tired, (back, query.pattern, query.ignorecase))
+        self._groups = self._survey.groups
+        self._writer = Writer()
 
     def state(self, cursor: Mapping[str, Any] | None) -> State:
         """Return where to go on, or where a search begins and ends."""
-        state = load(cursor) if cursor is not None else State()
-        if state.total:
-            return state
-        first = {path: self._first(group) for path, group in self._groups.items()}
-        last = {path: self._last(group) for path, group in self._groups.items()}
-        at = (state.at or last) if self._back else (state.at or first)
-        begun = State(at=at, to=first if self._back else last)
-        begun.total = max(1, self._remaining(begun))
-        return begun
+        state = State()
+        if cursor is not None:
+            state, self._writer = load(cursor, self._groups)
+        self._patient.waited(state.waits)
+        if state.to is None:
+            state.to, state.rest_to = {}, self._first() if self._back else self._last()
+            if cursor is None or not (state.at or state.rest):
+                state.rest = self._last() if self._back else self._first()
+        return state
 
-    def _first(self, group: Group) -> Cursor:
-        since = self._query.since
-        return group.stream.start() if since is None else group.stream.line_after(since)
+    def _first(self) -> Rest | None:
+        return None if self._query.since is None else Rest("line", self._query.since)
 
-    def _last(self, group: Group) -> Cursor:
+    def _last(self) -> Rest:
         until = self._query.until
-        return group.stream.end() if until is None else group.stream.line_after(math.nextafter(until, math.inf))
+        return Rest("end") if until is None else Rest("line", math.nextafter(until, math.inf))
+
+    def _begun(self, state: State) -> bool:
+        """Find the places that are not known yet; False if there was no time for all."""
+        to = state.to if state.to is not None else {}
+        if state.rest_to is not None and self._survey.settle(to, state.rest_to):
+            state.rest_to = None
+        if state.rest_to is None and state.rest is not None and self._survey.settle(state.at, state.rest):
+            state.rest = None
+        if state.rest_to is not None or state.rest is not None:
+            return False
+        state.total = state.total or max(1, self._remaining(state))
+        return True
 
     def _remaining(self, state: State) -> int:
-        here, there = extent(self._groups, self._known(state.at))[0], extent(self._groups, state.to or {})[0]
+        here, there = self._survey.before(state.at), self._survey.before(state.to or {})
         return max(0, here - there if self._back else there - here)
-
-    def _known(self, at: Cursors) -> Cursors:
-        return {path: at.get(path) or group.stream.start() for path, group in self._groups.items()}
 
     def find(self, state: State) -> Found:
         """Look for lines on from there."""
-        feeds = {path: self._feed(path, group, state) for path, group in self._groups.items()}
-        by_number = list(feeds.values())
-        runs = [feed.backward() if self._back else feed.forward() for feed in by_number]
+        chosen = self._chosen(state) if self._begun(state) else None
+        if chosen is None:
+            return Found((), self._writer.dump(state), True, 0, max(1, state.total))
+        feeds, bounds = chosen
         lines: list[LogLine] = []
         limits, more = self._limits, False
-        for found in merge(runs, newest=self._back):
+        for found in merge(feeds, newest=self._back, bounds=bounds, tired=self._patient.tired):
             if found is not None and not found[1].note:
-                number, line = found
-                limits = limits if lines else limits.granted()
-                by_number[number].took(line.offset if self._back else line.offset + len(line.data))
-                lines.append(line)
+                feeds.took(*found)
+                lines.append(found[1])
             full = len(lines) >= limits.size
             if full or ((found is None or not len(lines) % 16) and limits.expired()):
                 more = True
                 break
-        state.at = cursors_of(feeds)
-        return self._found(state, tuple(lines), problems_of(by_number), more=more)
+        self._moved(state, feeds, came=bool(lines) or not more)
+        return self._found(state, tuple(lines), feeds.problems(), more=more)
 
-    def _feed(self, path: str, group: Group, state: State) -> Feed:
-        pattern = self._pattern
-        start = state.at.get(path) or group.stream.start()
-        bound = (state.to or {}).get(path)
+    def _moved(self, state: State, feeds: Feeds, *, came: bool) -> None:
+        """Put the cursors where the feeds are."""
+        self._survey.saw(feeds)
+        now = feeds.cursors()
+        came = came or any(state.at.get(path) != cursor for path, cursor in now.items())
+        state.at = state.at | now
+        state.waits = 0 if came else state.waits + 1
+
+    def _chosen(self, state: State) -> tuple[Feeds, list[float | None]] | None:
+        """Return feeds of the files that have not been searched, and the bounds; None if there was no time to look."""
+        at, to = state.at, state.to or {}
+        paths = [path for path in self._groups if path not in at or at[path] != to.get(path)]
+        bounds = self._survey.bounds(paths, at) if self._back else self._survey.heads(paths, at)
+        if self._survey.spent:
+            state.waits += 1
+            return None
+        some = [(path, bound) for path, bound in zip(paths, bounds, strict=True) if not (self._back and bound == _NONE)]
+        feeds = Feeds(
+            [path for path, _ in some], lambda path: self._feed(path, at.get(path), to.get(path)), backwards=self._back
+        )
+        return feeds, [bound for _, bound in some]
+
+    def _feed(self, path: str, start: Cursor | None, bound: Cursor | None) -> Feed:
+        pattern, group, stream = self._pattern, self._groups[path], self._survey.stream(path)
         if pattern is None:
-            return Feed(group, start, Ask(Sift(group.label), bound=bound), lambda work: work())
+            return Feed(stream, start, Ask(Sift(group.label), bound=bound), lambda work: work())
         sift = Sift(group.label, pattern.may, pattern.hit, pattern.spans)
         block = max(_SMALLEST, min(pattern.block, _AT_ONCE // len(self._groups)))
-        return Feed(group, start, Ask(sift, block, bound, window=block), pattern.patiently)
+        return Feed(stream, start, Ask(sift, block, bound, window=block), pattern.patiently)
 
     def count(self, state: State) -> Found:
         """Count lines on from there, one file after the other."""
-        state.at = self._known(state.at)
-        for path, group in self._groups.items():
-            bound, more = (state.to or {}).get(path), True
+        more = not self._begun(state)
+        to = state.to or {}
+        for path, group in self._groups.items() if not more else ():
+            bound, more = to.get(path), state.at.get(path) != to.get(path)
             while more:
-                state.at[path], lines, more = _count_block(group, state.at[path], bound)
+                start = state.at.get(path) or self._survey.stream(path).start()
+                state.at[path], lines, more = _count_block(group, self._survey.stream(path), start, bound)
                 state.lines += lines
-                if more and self._limits.expired():
+                more = more and state.at[path] != bound
+                if self._limits.expired():
                     return self._found(state, (), (), more=True)
-        return self._found(state, (), (), more=False)
+        return self._found(state, (), (), more=more)
 
     def _found(self, state: State, lines: tuple[LogLine, ...], problems: tuple[str, ...], *, more: bool) -> Found:
-        scanned = max(0, state.total - self._remaining(state)) if more else state.total
-        return Found(lines, dump(state), more, scanned, state.total, state.lines, problems)
+        scanned = max(0, state.total - self._remaining(state)) if more and state.rest is None else state.total
+        return Found(lines, self._writer.dump(state), more, scanned, state.total, state.lines, problems)
 
 
-def _count_block(group: Group, cursor: Cursor, bound: Cursor | None) -> tuple[Cursor, int, bool]:
+def _count_block(group: Group, stream: Stream, cursor: Cursor, bound: Cursor | None) -> tuple[Cursor, int, bool]:
     """Return the cursor after some more lines, how many they are, and whether there are more."""
     counted = 0
 
@@ -181,6 +205,6 @@ def _count_block(group: Group, cursor: Cursor, bound: Cursor | None) -> tuple[Cu
         return []
 
     sift = Sift(group.label) if group.tagged else Sift(group.label, spans=newlines)
-    batch = group.stream.read(cursor, Ask(sift, _COUNTED, bound))
+    batch = stream.read(cursor, Ask(sift, _COUNTED, bound))
     counted += sum(line.data.endswith(b"\n") for _, line in batch.lines)
     return batch.next, counted, batch.more

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
 _PART = re.compile(r"(?P<base>.+)(?P<suffix>\.\d{8}T\d{6}\.\d{6,})(?P<packed>\.gz)?", re.DOTALL)
 
-_COARSEST = 2.5
-"""Seconds that the times of some file systems may be behind."""
+_COARSEST = 2_500_000_000
+"""Nanoseconds that the times of some file systems may be behind."""
+_NAMES = 16_384
+_NAMES_OF_NONE = 4
+"""What is remembered of directories: 1 MiB, at 64 bytes for a name and four times that for a directory."""
 _RESCANS = 8
 
 _OURS = re.compile(r"\.\d{8}T\d{6}\.\d{6,}")
@@ -80,6 +85,36 @@ class _View(NamedTuple):
     live: int
 
 
+class _Scans:
+    """Remember scans of directories that were at rest, for the next answer: until their time of change is another."""
+
+    def __init__(self) -> None:
+        self._scans: OrderedDict[str, tuple[int, _Scan]] = OrderedDict()
+        self._names = 0
+        self._lock = threading.RLock()  # the core's worker lists files to expire them, beside the loop
+
+    def get(self, where: str, changed: int) -> _Scan | None:
+        found = self._scans.get(where)
+        return found[1] if found is not None and found[0] == changed else None
+
+    def put(self, where: str, changed: int, scan: _Scan) -> None:
+        with self._lock:
+            self.forget(where)
+            self._scans[where] = (changed, scan)
+            self._names += _NAMES_OF_NONE + len(scan.names)
+            while self._names > _NAMES and len(self._scans) > 1:
+                self.forget(next(iter(self._scans)))
+
+    def forget(self, where: str) -> None:
+        with self._lock:
+            found = self._scans.pop(where, None)
+            if found is not None:
+                self._names -= _NAMES_OF_NONE + len(found[1].names)
+
+
+_scans = _Scans()
+
+
 class Listing:
     """Remember directories for as long as one answer takes: a thousand streams share a few of them.
 
@@ -92,15 +127,25 @@ class Listing:
 
     def forget(self, path: str) -> None:
         """Read the directory of that file again when it is asked for next."""
-        self._scans.pop(os.path.dirname(path), None)
+        where = os.path.dirname(path)
+        self._scans.pop(where, None)
+        _scans.forget(where)
 
     def _pair(self, where: str) -> tuple[_Scan, _Scan]:
         if where not in self._scans:
-            began, changed = time.time(), _mtime(where)
-            scan = _Scan(where or ".")
-            at_rest = changed == _mtime(where) and changed < began - _COARSEST
-            self._scans[where] = (scan, scan if at_rest else _Scan(where or "."))
+            began, changed = time.time_ns(), _mtime(where)
+            known = _scans.get(where, changed)
+            scan = known or _Scan(where or ".")
+            if known is None and changed == _mtime(where) and changed < began - _COARSEST:
+                _scans.put(where, changed, scan)
+                known = scan
+            self._scans[where] = (scan, known or _Scan(where or "."))
         return self._scans[where]
+
+    def at_rest(self, path: str) -> object:
+        """Return what stays the same for as long as the directory of that file does, None if it was just changed."""
+        older, newer = self._pair(path.rpartition("/")[0] or os.path.dirname(path))
+        return newer if older is newer else None
 
     def _view(self, path: str) -> _View:
         where, base = os.path.split(path)
@@ -149,11 +194,11 @@ def _size(path: str) -> int:
         return 0
 
 
-def _mtime(directory: str) -> float:
+def _mtime(directory: str) -> int:
     try:
-        return os.stat(directory or ".").st_mtime
+        return os.stat(directory or ".").st_mtime_ns
     except OSError:
-        return 0.0
+        return 0
 
 
 def expire(parts: Iterable[File], maxage: float, now: float) -> list[str]:

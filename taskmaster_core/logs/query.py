@@ -14,28 +14,18 @@ from typing import Any
 from msgspec import Struct, ValidationError, convert
 
 from taskmaster_core.errors import BadRequest
-from taskmaster_core.logs.feeds import (
-    Cursors,
-    Feed,
-    Group,
-    Limits,
-    Source,
-    State,
-    cursors_of,
-    dump,
-    extent,
-    groups_of,
-    load,
-    plain,
-    problems_of,
-)
+from taskmaster_core.logs.cursors import Cursor, Cursors, Rest, State, Writer, load
+from taskmaster_core.logs.feeds import Feed, Feeds, Group, Limits, Patient, Source
 from taskmaster_core.logs.lines import LogLine, Sift
 from taskmaster_core.logs.merge import merge
 from taskmaster_core.logs.pattern import Pattern
-from taskmaster_core.logs.stream import BACK, BLOCK, REST, Ask, Cursor
+from taskmaster_core.logs.stream import BACK, BLOCK, REST, Ask
+from taskmaster_core.logs.survey import Survey
 
 __all__ = ["Page", "Place", "Query", "Source", "around", "as_place", "back", "page", "read"]
 
+BUDGET = 0.04
+"""Seconds after which a page is given as it is; to write it down takes some more, so that all is done in 50 ms."""
 _SMALLEST = 16 * 1024
 _FIRST = 4 * 1024
 _USUAL = 400
@@ -98,7 +88,7 @@ def page(
     cursor: Mapping[str, Any] | None = None,
     *,
     max_bytes: int = 1 << 20,
-    budget: float = 0.05,
+    budget: float = BUDGET,
     clock: Callable[[], float] = time.monotonic,
 ) -> Page:
     """Return the next lines of an answer; raise UsageError for a bad pattern, Refused for one that does not end.
@@ -106,7 +96,7 @@ def page(
     At most about `max_bytes` of output and `budget` seconds: a page may be empty and say `more`.
     """
     answer = _Answer(query, Limits.of(max_bytes, budget, clock))
-    return answer.page(load(cursor) if cursor is not None else answer.begin())
+    return answer.page(answer.load(cursor) if cursor is not None else answer.begin())
 
 
 def back(
@@ -114,15 +104,15 @@ def back(
     cursor: Mapping[str, Any] | None = None,
     *,
     max_bytes: int = 1 << 20,
-    budget: float = 0.05,
+    budget: float = BUDGET,
     clock: Callable[[], float] = time.monotonic,
 ) -> Page:
     """Return the last `query.n` lines before the cursor (None: before the end), oldest first; raise as `page`.
 
     With `more` there are fewer, because time or bytes were up: ask again from `begin` for the rest.
     """
-    answer = _Answer(query, Limits.of(max_bytes, budget, clock))
-    return answer.back(load(cursor) if cursor is not None else answer.end())
+    answer = _Answer(query, Limits.of(max_bytes, budget, clock), back=True)
+    return answer.back(answer.load(cursor) if cursor is not None else answer.end())
 
 
 def around(
@@ -130,12 +120,12 @@ def around(
     place: Place,
     *,
     max_bytes: int = 1 << 20,
-    budget: float = 0.05,
+    budget: float = BUDGET,
     clock: Callable[[], float] = time.monotonic,
 ) -> Page:
     """Return `query.n` lines from that very one on (if it is gone: from its time on); raise as `page`."""
     answer = _Answer(query, Limits.of(max_bytes, budget, clock))
-    return answer.page(State(at=answer.at_place(place)))
+    return answer.page(answer.at_place(place))
 
 
 def as_place(said: Mapping[str, Any]) -> Place:
@@ -158,103 +148,133 @@ def read(query: Query) -> Iterator[LogLine]:
 class _Answer:
     """Make one page."""
 
-    def __init__(self, query: Query, limits: Limits) -> None:
+    def __init__(self, query: Query, limits: Limits, *, back: bool = False) -> None:
         self._query = query
         self._limits = limits
         self._pattern = Pattern(query.pattern, ignorecase=query.ignorecase) if query.pattern else None
-        self._groups = groups_of(query.sources)
+        self._patient = Patient(limits)
+        self._survey = Survey(query.sources, self._patient.tired, (back, query.pattern, query.ignorecase))
+        self._groups = self._survey.groups
+        self._writer = Writer()
+
+    def load(self, cursor: Mapping[str, Any]) -> State:
+        """Return what the asker's cursor says."""
+        state, self._writer = load(cursor, self._groups)
+        self._patient.waited(state.waits)
+        return state
 
     def begin(self) -> State:
         """Return the state before the first page: where to read from, and unless it is followed, how far."""
         query = self._query
-        start = {path: self._start(group) for path, group in self._groups.items()}
-        end = self._ends()
-        to = None if query.follow and query.until is None else end
-        return State(at=start, to=to) if query.n is None else State(at=end, to=to, left=max(0, query.n))
+        start = None if query.since is None else Rest("time", query.since)
+        state = State(rest=start) if query.n is None else State(rest=self._last(), left=max(0, query.n))
+        if not query.follow or query.until is not None:
+            state.to, state.rest_to = {}, self._last()
+        return state
 
     def end(self) -> State:
         """Return the state after the last line."""
-        return State(at=self._ends())
+        return State(rest=self._last())
 
-    def _ends(self) -> Cursors:
-        return {path: self._end(group) for path, group in self._groups.items()}
-
-    def _start(self, group: Group) -> Cursor:
-        since = self._query.since
-        return group.stream.start() if since is None else group.stream.at_time(since)
-
-    def _end(self, group: Group) -> Cursor:
+    def _last(self) -> Rest:
         until = self._query.until
-        return group.stream.end() if until is None else group.stream.at_time(math.nextafter(until, math.inf))
+        return Rest("end") if until is None else Rest("time", math.nextafter(until, math.inf))
 
-    def at_place(self, place: Place) -> Cursors:
-        """Return the cursors before that line, in the merged order."""
+    def at_place(self, place: Place) -> State:
+        """Return the state before that line, in the merged order."""
         named = [path for path, group in self._groups.items() if _has(group, place)]
-        exact: Cursors = {}
-        when = place.at
         for path in named or (self._groups if place.key else ()):
-            found = self._groups[path].stream.line_at(place.at, place.offset)
+            found = self._survey.stream(path).line_at(place.at, place.offset)
             if found is not None:
-                when, exact = found[0], {path: found[1]}
-                break
-        at: Cursors = {}
-        for path, group in self._groups.items():
-            first = bool(exact) and not exact.keys() & at.keys()  # at equal times those named first are first
-            at[path] = exact.get(path) or group.stream.line_after(math.nextafter(when, math.inf) if first else when)
-        return at
+                return State(at={path: found[1]}, rest=Rest("line", found[0], path))
+        return State(rest=Rest("line", place.at))
+
+    def _settle(self, state: State) -> bool:
+        """Find the places that are not known yet, those of the end first; False if there was no time for all."""
+        if state.rest_to is not None and state.to is not None and self._survey.settle(state.to, state.rest_to):
+            state.rest_to = None
+        if state.rest_to is None and state.rest is not None and self._survey.settle(state.at, state.rest):
+            state.rest = None
+        return state.rest is None and state.rest_to is None
 
     def page(self, state: State) -> Page:
         """Return lines after the cursors."""
+        if not self._settle(state):
+            return self._waiting(state)
         if state.left:
             problems = self._count_back(state)
             if state.left:
-                return self._page([], dump(state), state.at, state.at, more=True, problems=problems)
+                return self._waiting(state, problems)
         return self._forward(state)
 
-    def _floor(self) -> Cursors:
-        if self._query.since is None:
-            return {}
-        return {path: self._start(group) for path, group in self._groups.items()}
+    def _waiting(self, state: State, problems: tuple[str, ...] = (), *, waited: int = 0) -> Page:
+        """Return a page without lines: it took all the time to find out where they are."""
+        state.waits += waited
+        place, said = self._writer.plain(state.at, state), self._writer.dump(state)
+        return Page((), said, more=True, problems=problems, begin=place, end=place)
 
-    def _backward(self, at: Cursors) -> dict[str, Feed]:
-        """Return feeds that begin at the cursors; a file that a cursor does not know has come after it."""
-        floor = self._floor()
-        return {
-            path: self._feed(group, at.get(path) or group.stream.start(), floor.get(path))
-            for path, group in self._groups.items()
-        }
+    def _before(self, at: Cursors) -> tuple[Feeds, list[float | None]] | None:
+        """Return feeds of the files with something before the cursors, and the bounds of their lines.
+
+        None if there was no time to look at all files.
+        """
+        since = self._query.since
+        least = -math.inf if since is None else math.nextafter(since, -math.inf)
+        bounds = self._survey.bounds(self._groups, at)
+        if self._survey.spent:
+            return None
+        chosen = [(path, at_) for path, at_ in zip(self._groups, bounds, strict=True) if at_ is None or at_ > least]
+
+        def make(path: str) -> Feed:
+            floor = None if since is None else self._survey.at_time(path, since, whole=False)
+            return self._feed(path, at.get(path), floor)
+
+        return Feeds([path for path, _ in chosen], make, backwards=True), [bound for _, bound in chosen]
 
     def _count_back(self, state: State) -> tuple[str, ...]:
         """Move the cursors back until `left` lines are after them, or the time is over."""
-        feeds = self._backward(state.at)
-        by_number = list(feeds.values())
-        for found in merge([feed.backward() for feed in by_number], newest=True):
+        chosen = self._before(state.at)
+        if chosen is None:
+            state.waits += 1
+            return ()
+        feeds, bounds = chosen
+        was = state.left
+        for found in merge(feeds, newest=True, bounds=bounds, tired=self._patient.tired):
             if found is not None:
-                number, line = found
-                by_number[number].took(line.offset)
+                feeds.took(*found)
                 state.left -= 1
             if not state.left or self._limits.expired():
                 break
         else:
             state.left = 0
-        state.at = cursors_of(feeds)
-        return problems_of(by_number)
+        self._moved(state, feeds, came=state.left < was)
+        return feeds.problems()
+
+    def _moved(self, state: State, feeds: Feeds, *, came: bool) -> None:
+        """Put the cursors where the feeds are."""
+        self._survey.saw(feeds)
+        now = feeds.cursors()
+        came = came or any(state.at.get(path) != cursor for path, cursor in now.items())
+        state.at = state.at | now
+        state.waits = 0 if came else state.waits + 1
 
     def back(self, state: State) -> Page:
         """Return lines before the cursors."""
-        feeds = self._backward(state.at)
-        by_number = list(feeds.values())
+        if not self._settle(state):
+            return self._waiting(state)
+        chosen = self._before(state.at)
+        if chosen is None:
+            return self._waiting(state, waited=1)
+        feeds, bounds = chosen
         left = self._query.n if self._query.n is not None else math.inf
         limits, more, first = self._limits, False, False
         room = limits.size
         lines: list[LogLine] = []
-        for found in merge([feed.backward() for feed in by_number], newest=True) if left > 0 else ():
+        for found in merge(feeds, newest=True, bounds=bounds, tired=self._patient.tired) if left > 0 else ():
             if found is not None:
-                number, line = found
-                limits = limits if lines else limits.granted()
-                by_number[number].took(line.offset)
-                lines.append(line)
-                room -= len(line.data)
+                feeds.took(*found)
+                lines.append(found[1])
+                room -= len(found[1].data)
             if len(lines) >= left:
                 break
             if room <= 0 or ((found is None or not len(lines) % 16) and limits.expired()):
@@ -262,43 +282,51 @@ class _Answer:
                 break
         else:
             first = left > 0
-        begin = cursors_of(feeds)
-        problems = problems_of(by_number)
-        return self._page(lines[::-1], plain(begin), begin, state.at, more=more, problems=problems, start=first)
+        end = state.at
+        self._moved(state, feeds, came=bool(lines) or not more)
+        return self._page(lines[::-1], state, state.at, end, more=more, problems=feeds.problems(), start=first)
+
+    def _after(self, state: State) -> Feeds | None:
+        """Return feeds of the files that may have something after the cursors, None if there was no time to look."""
+        paths = []
+        for path in self._groups:
+            idle = self._survey.idle(path, state.at.get(path))
+            if self._survey.spent:
+                return None
+            if not idle:
+                paths.append(path)
+        at, to = state.at, state.to or {}
+        return Feeds(paths, lambda path: self._feed(path, at.get(path), to.get(path)), backwards=False)
 
     def _forward(self, state: State) -> Page:
         query = self._query
         if query.follow and query.until is None:
             state.to = None
-        to = state.to or {}
-        feeds = {
-            path: self._feed(group, state.at.get(path) or group.stream.start(), to.get(path))
-            for path, group in self._groups.items()
-        }
-        by_number = list(feeds.values())
+        feeds = self._after(state)
+        if feeds is None:
+            return self._waiting(state, waited=1)
         lines: list[LogLine] = []
         limits, most = self._limits, query.most or math.inf
         room = limits.size
         more = False
-        for found in merge([feed.forward() for feed in by_number]):
+        bounds = self._survey.heads(feeds.paths, state.at)
+        for found in merge(feeds, bounds=bounds, tired=self._patient.tired):
             if found is not None:
-                number, line = found
-                limits = limits if lines else limits.granted()
-                by_number[number].took(line.offset + len(line.data))
-                lines.append(line)
-                room -= len(line.data)
+                feeds.took(*found)
+                lines.append(found[1])
+                room -= len(found[1].data)
             full = room <= 0 or len(lines) >= most
             if full or ((found is None or not len(lines) % 16) and limits.expired()):
                 more = True
                 break
-        begin, state.at = state.at, cursors_of(feeds)
-        held = any(feed.held for feed in by_number)
-        return self._page(lines, dump(state), begin, state.at, more=more, held=held, problems=problems_of(by_number))
+        begin = state.at
+        self._moved(state, feeds, came=bool(lines) or not more)
+        return self._page(lines, state, begin, state.at, more=more, held=feeds.held, problems=feeds.problems())
 
     def _page(
         self,
         lines: Sequence[LogLine],
-        cursor: dict[str, Any],
+        state: State,
         begin: Cursors,
         end: Cursors,
         *,
@@ -307,23 +335,27 @@ class _Answer:
         problems: tuple[str, ...] = (),
         start: bool = False,
     ) -> Page:
-        before, total = extent(self._groups, begin)
+        if state.waits:
+            return self._waiting(state, problems)
+        last = self._writer.plain(end, state)
+        before, total = self._survey.extent(begin)
         return Page(
-            tuple(lines), cursor, more, held, problems, plain(begin), plain(end), before, total, start or not before
-        )
+            tuple(lines), self._writer.dump(state), more, held, problems, self._writer.plain(begin, state), last,
+            before, total, start or not before,
+        )  # fmt: skip
 
-    def _feed(self, group: Group, start: Cursor, bound: Cursor | None) -> Feed:
-        query, pattern = self._query, self._pattern
+    def _feed(self, path: str, start: Cursor | None, bound: Cursor | None) -> Feed:
+        query, pattern, group = self._query, self._pattern, self._groups[path]
         share = max(_SMALLEST, min(pattern.block if pattern else BLOCK, self._limits.size // len(self._groups)))
         few = query.most or (query.n if not query.follow else None)
         needed = share if few is None or pattern else few * _USUAL // len(self._groups)
         first = max(_SMALLEST, min(share, needed))
         window = share if pattern else max(_FIRST, min(BACK, share, needed))
         sift = Sift(group.label, pattern.may, pattern.hit, pattern.spans) if pattern else Sift(group.label)
-        partial = query.partial or not query.follow
         rest = REST if query.follow else 0.0
-        ask = Ask(sift, first, bound, partial, rest, window, share, settle=query.follow and group.tagged)
-        return Feed(group, start, ask, pattern.patiently if pattern else lambda work: work())
+        settle = query.follow and group.tagged
+        ask = Ask(sift, first, bound, query.partial or not query.follow, rest, window, share, settle=settle)
+        return Feed(self._survey.stream(path), start, ask, pattern.patiently if pattern else lambda work: work())
 
 
 def _has(group: Group, place: Place) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from taskmaster_core.logs.cursors import Cursor
 from taskmaster_core.logs.lines import Label, LogLine, Sift
 from taskmaster_core.logs.pattern import Pattern
-from taskmaster_core.logs.stream import Ask, Batch, Cursor, Stream
+from taskmaster_core.logs.stream import Ask, Batch, Stream
 
 
 def _any(tag: str) -> Label:

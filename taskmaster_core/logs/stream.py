@@ -13,8 +13,10 @@ from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
 
 from taskmaster_core.logs.archive import open_archive, part_size
+from taskmaster_core.logs.cursors import MARK, Cursor
 from taskmaster_core.logs.files import PlainFile, Readable, resolve
 from taskmaster_core.logs.index import Index
+from taskmaster_core.logs.known import LATE, memory
 from taskmaster_core.logs.lines import Label, LogLine, Origin, Sift, Times, annotate, annotate_spans, pieces, ready
 from taskmaster_core.logs.parts import File, Listing, order
 
@@ -27,24 +29,9 @@ BACK = 64 * 1024
 """Bytes read at once going backwards, unless asked otherwise."""
 _BACK_FAR = 1024 * 1024
 """So far back the start of a line is looked for; of a longer one the pieces begin elsewhere than going forward."""
-_MARK = 64
 _TRIES = 6
-_SETTLE = 1.0
-"""Seconds the shim is given between appending bytes and indexing them, and between renaming a file and its index."""
 _UNSETTLED_MAX = 1024 * 1024
 """More than this without an index record means that the index is broken, not late."""
-
-
-class Cursor(NamedTuple):
-    """Point between two bytes of a stream, for as long as they exist; a list of its fields is its JSON."""
-
-    after: str = ""
-    """The suffix of the rotated part before the file pointed into: names it while it is live, rotated, compressed."""
-    offset: int = 0
-    ino: int = 0
-    """The file's inode, 0 if there was none."""
-    mark: int = 0
-    """A checksum of the 64 bytes before the point: tells another file of the same name, or one written anew."""
 
 
 class Ask(NamedTuple):
@@ -118,7 +105,7 @@ class _Open:
         """Tell whether a rotation may have renamed the file and not yet its index."""
         file = self.file
         missing = self.index is None and file.index_path is not None
-        return missing and file.suffix != "" and time.time() - mtime < _SETTLE
+        return missing and file.suffix != "" and time.time() - mtime < LATE
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +120,7 @@ class _Open:
 
     def read(self, start: int, end: int) -> _Block:
         """Return the bytes of that range with what is needed to make cursors inside it."""
-        before = min(_MARK, start)
+        before = min(MARK, start)
         return _Block(self.file, start - before, self.data.read(start - before, end - start + before))
 
     def cursor(self, offset: int) -> Cursor:
@@ -146,7 +133,7 @@ class _Open:
 
     def settled(self, end: int) -> int:
         """Return up to where the bytes are indexed, or `end` if waiting for the index is not worth it."""
-        if self.file.index_path is None or time.time() - self.mtime >= _SETTLE:
+        if self.file.index_path is None or time.time() - self.mtime >= LATE:
             return end
         covered = self.index.covered() if self.index else 0  # the index is made with its first record
         return covered if covered < end <= covered + _UNSETTLED_MAX else end
@@ -193,7 +180,7 @@ class _Block(NamedTuple):
 
     def cursor(self, offset: int) -> Cursor:
         at = offset - self.base
-        mark = zlib.crc32(self.data[max(0, at - _MARK) : at]) if offset else 0
+        mark = zlib.crc32(self.data[max(0, at - MARK) : at]) if offset else 0
         return Cursor(self.file.after, offset, self.file.ino, mark)
 
 
@@ -366,6 +353,8 @@ class Stream:
             if not file.ino:
                 break
             try:
+                if _is_before(file, when):
+                    continue
                 with _Open(file, lenient=lenient) as opened:
                     offset = opened.at_time(when)
                     if offset is not None:
@@ -374,6 +363,14 @@ class Stream:
             except OSError:
                 continue  # a damaged part holds nothing that could be read
         return self._end(lenient=lenient)
+
+
+def _is_before(file: File, when: float) -> bool:
+    """Tell whether all of a part is known to be older: then it need not be opened."""
+    try:
+        return bool(file.suffix) and memory.part(file) < when
+    except FileNotFoundError:
+        raise _Stale from None
 
 
 def _nothing(cursor: Cursor, *, problem: str = "", held: bool = False) -> Batch:

@@ -15,7 +15,7 @@ from taskmaster_tui.model.columns import Column
 
 PLAN_COLUMNS = (
     Column("action", "ACTION", 11), Column("job", "JOB", 18), Column("what", "WHAT CHANGES", 0),
-    Column("effect", "EFFECT ON RUNNING PROCESSES", 38),
+    Column("effect", "EFFECT ON PROCESSES", 0),
 )  # fmt: skip
 PROBLEM_COLUMNS = (Column("code", "CODE", 6), Column("where", "WHERE", 24), Column("what", "WHAT IS WRONG", 0))
 GENERATION_COLUMNS = (

@@ -13,7 +13,7 @@ from taskmaster_tui.model.columns import Column
 
 EVENT_COLUMNS = (
     Column("at", "TIME", 13, "left", 0),
-    Column("key", "ABOUT", 18, "left", 0),
+    Column("key", "ABOUT", 14, "left", 0),
     Column("text", "WHAT HAPPENED, AND WHY", 0, "left", 0),
 )
 

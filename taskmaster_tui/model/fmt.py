@@ -14,8 +14,9 @@ from taskmaster_core.logs.sanitize import clean
 
 DASH = "–"  # noqa: RUF001  # the dash of "nothing", wider than a minus
 
-# `clean` keeps them, logs of right-to-left languages have them; in a cell they would turn the rest of the line around
-_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# `clean` keeps them, logs have them; in a cell directions turn the rest of the line around, and what joins or varies
+# characters has another width in each terminal
+_AWKWARD = re.compile("[\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]|[\U000e0000-\U000e0fff]")
 
 _MINUTE, _HOUR, _DAY, _YEAR = 60, 3600, 86400, 31_557_600
 _AGE_MAX = 99_999 * _DAY
@@ -24,8 +25,8 @@ _AGE_MAX = 99_999 * _DAY
 def plain(text: str) -> str:
     """Return foreign text as one harmless line; square brackets and the like stay what they are."""
     if text.isprintable():
-        return text
-    return _DIRECTIONS.sub("", " ".join(clean(text).split()))
+        return text if text.isascii() else _AWKWARD.sub("", text)
+    return _AWKWARD.sub("", " ".join(clean(text.replace("\r", " ")).split()))  # not a progress bar: all of it counts
 
 
 def age(seconds: float) -> str:

@@ -114,6 +114,8 @@ class Proc:
 
     def hear(self, view: wire.ProcessView) -> None:
         """Take what the core says now. Once that is another state, it speaks for itself and the mark goes."""
+        if view.run != self.view.run:
+            self.refused = ""
         self.view = view
         if self.sent and _moment(view) != self._mark:
             self.sent = ""

@@ -5,10 +5,13 @@ Decides which verb an action sends and to what; asking first, sending and answer
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from taskmaster_tui.actions import BY_ID, command_line
 from taskmaster_tui.screens.view import Selection, View
+
+_NUMBER = re.compile("[0-9]{1,9}")
 
 _BURST = 0.5
 """Seconds in which presses of + and - are added up before one order is sent."""
@@ -107,7 +110,11 @@ class Acting(View):
 
     def _scale_to(self, name: str, text: str | None) -> None:
         job = self.tm.world.job(name)
-        if text and text.isdigit() and job is not None:
+        if text is None or job is None:
+            return
+        if not _NUMBER.fullmatch(text.strip()):  # what is longer no message could carry
+            self.tm.say("that is not a number of processes: nothing was done", "warn")
+        else:
             self.tm.commander.order("scale", (name,), list(job.procs), n=int(text))
 
     def do_job_edit(self) -> None:
@@ -136,8 +143,5 @@ class Acting(View):
         """Return the command line of an action for what is selected, as it can be pasted into a shell."""
         chosen = self.selection()
         words = " ".join(shlex.quote(each) for each in chosen.selectors)
-        where = self.tm.options
         line = command_line(BY_ID[action_id], words, shlex.quote(chosen.job) if chosen.job else "")
-        if where.instance != "default":
-            line = line.replace("taskmaster", f"taskmaster --instance {shlex.quote(where.instance)}", 1)
-        return line
+        return line.replace("taskmaster", shlex.join(("taskmaster", *self.tm.options.where)), 1)

@@ -53,10 +53,12 @@ class Arranging(Listing):
     def rebuild(self, *, live: bool = False) -> None:
         """Decide anew which rows there are."""
         rows = self.rows
-        rows.now, rows.glyphs = self.tm.now(), self.tm.glyphs
+        rows.now, rows.glyphs = self.tm.moment(), self.tm.glyphs
         rows.rebuild()
         self.rowtree.empty = self._nothing()
         self.rowtree.rows_changed(live=live)
+        if self.rowtree.cursor_id is None:  # nobody moved, and what is said of the row that was there is no more true
+            self.follow_cursor()
         self.entitle()
 
     def _nothing(self) -> str:
@@ -75,7 +77,7 @@ class Arranging(Listing):
         order = f"by {rows.sort}{' ↑' if rows.reverse else ''}" if rows.sort else "config order"
         parts = [f"Jobs {fmt.count(len(world.jobs))}", order]
         if rows.filter:
-            parts.append(f"/{rows.filter}")
+            parts.append(f"/{fmt.plain(rows.filter)}")
         if rows.problems:
             parts.append("problems only")
         if rows.hidden:
@@ -216,14 +218,16 @@ class Arranging(Listing):
         self.keep()
 
     def back(self) -> bool:
-        """Clear the filter, then the marks, then the problems-only; from the details go to the list."""
+        """From the details go to the list; then clear the filter, the problems-only, the marks: a step each."""
         rows = self.rows
         if not self.rowtree.has_focus:
             self.rowtree.focus()
+        elif rows.filter:
+            rows.filter = ""
+        elif rows.problems:
+            rows.problems = False
         elif rows.marks:
             rows.marks = set()
-        elif rows.filter or rows.problems:
-            rows.filter, rows.problems = "", False
         else:
             return False
         self.rebuild()

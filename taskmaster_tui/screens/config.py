@@ -81,7 +81,9 @@ class ConfigView(Planning):
     def on_mount(self) -> None:
         """Begin with the plan, or with the problems if there are any."""
         core = self.tm.world.core
-        self.open("problems" if core is not None and core.config_problems and not core.pending else "plan")
+        problems = core.config_problems if core is not None else []
+        wrong = any(each.get("severity") != "warning" for each in problems)
+        self.open("problems" if wrong else "plan")
 
     @property
     def rowtree(self) -> RowTree:
@@ -104,6 +106,7 @@ class ConfigView(Planning):
             self.rowtree.focus()
         self._says("")
         self._more([])
+        self.refresh_bindings()
         fetch = {"plan": self._fetch_plan, "problems": self._fetch_problems, "generations": self._fetch_generations,
                  "file": self._fetch_file}[part]  # fmt: skip
         self.run_worker(fetch(), group="config", exclusive=True)
@@ -157,6 +160,7 @@ class ConfigView(Planning):
         said = "Nothing has been applied yet. " if changes else "The file says what is in force. "
         self._says(said + total, "warn" if changes else "good")
         self._explain()
+        self.refresh_bindings()
 
     async def _fetch_problems(self) -> None:
         core = self.tm.world.core
@@ -207,8 +211,8 @@ class ConfigView(Planning):
             try:
                 with open(path, encoding="utf-8", errors="replace") as file:
                     found[path] = file.read()
-            except OSError as error:
-                found[path] = f"# {error.strerror}: not readable from here"
+            except (OSError, ValueError) as error:  # a name with a NUL, from a core of another machine
+                found[path] = f"# {getattr(error, 'strerror', None) or error}: not readable from here"
         return found
 
     # What is said -----------------------------------------------------------------------------------------------------
@@ -236,6 +240,12 @@ class ConfigView(Planning):
             self._more(list(words.problem_lines(self._problems[int(here)])))
         else:
             self._more([])
+
+    def given(self) -> frozenset[str]:
+        """Tell whether there is something to apply, and something to go back to."""
+        changes = self.part != "plan" or self.plan is None or self.plan.changes
+        back = self.part == "generations" and self.selection()
+        return frozenset([*(["plan"] if changes else []), *(["generation"] if back else [])])
 
     def changed(self, change: Change) -> None:
         """Ask again when a config was applied or refused."""

@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
 from taskmaster_tui.model.blast import Question
+from taskmaster_tui.model.fmt import plain
 
 _SHOWN = 12
 """Effects that are listed; more are counted."""
@@ -34,7 +35,7 @@ class Confirm(ModalScreen[bool]):
         """Show title, effects, and the two ways out."""
         question = self._question
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content(question.title)
+            dialog.border_title = Content(plain(question.title))
             shown = list(question.effects[:_SHOWN])
             if len(question.effects) > _SHOWN:
                 shown.append(f"… and {len(question.effects) - _SHOWN} more")

@@ -52,4 +52,6 @@ def _instances(app: TaskmasterApp) -> Iterator[Entry]:
             if name not in seen:
                 seen.add(name)
                 here = " (this one)" if name == app.options.instance else ""
-                yield Entry(name, ((clean(name + here), ""), (clean(str(socket)), "dim")), name.lower())
+                # beside a core that was named by its socket, a name alone would be looked for elsewhere
+                target = str(socket) if app.options.socket else name
+                yield Entry(target, ((clean(name + here), ""), (clean(str(socket)), "dim")), name.lower())

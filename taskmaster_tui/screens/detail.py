@@ -13,11 +13,11 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
 from textual.timer import Timer
-from textual.widget import Widget
+from textual.widget import AwaitMount, Widget
 
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_tui.link import Change
-from taskmaster_tui.model import story
+from taskmaster_tui.model import fmt, story
 from taskmaster_tui.screens.panes import ChartPane, EventPane, LogPane, TextPane, config_lines, env_lines, info_lines
 from taskmaster_tui.widgets.bar import Piece
 from taskmaster_tui.widgets.bars import LiveBar
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from taskmaster_tui.app import TaskmasterApp
 
 TABS = ("logs", "info", "events", "metrics", "env", "config")
+
+_LOW = 30
+"""Lines of a terminal below which the card has no room for all that it says."""
 
 _REST = 0.08
 """Seconds a cursor must rest before the core is asked about its row."""
@@ -90,12 +93,20 @@ class Detail(Container):
     def on_mount(self) -> None:
         """Show the tab that was shown last."""
         self.query_one("#why-card").display = False
+        self._title()
         self.open(self.tm.place.tab if self.tm.place.tab in TABS else "logs")
 
     # Tabs -------------------------------------------------------------------------------------------------------------
 
-    def open(self, name: str) -> None:
-        """Show a tab; it is made at its first visit."""
+    async def output(self) -> LogPane:
+        """Bring the output to the front and return its pane, with a log in it."""
+        mounted = self.open("logs")
+        if mounted is not None:
+            await mounted
+        return cast("LogPane", self._tabs["logs"])
+
+    def open(self, name: str) -> AwaitMount | None:
+        """Show a tab; it is made at its first visit, which may be waited for."""
         for other in self._tabs.values():
             other.display = False
         self._tab = name
@@ -103,17 +114,35 @@ class Detail(Container):
         bar.chosen = name
         bar.refresh()
         tab = self._tabs.get(name)
+        mounted = None
         if tab is None:
             tab = self._tabs[name] = _made(name)
-            self.query_one("#detail-room").mount(tab)
+            mounted = self.query_one("#detail-room").mount(tab)
         tab.display = True
         self.tm.remember(tab=name)
         if self._here:
             cast("Tab", tab).about(self.row_id)
+        return mounted
 
     def turn(self, step: int) -> None:
         """Show the next tab, or the one before."""
         self.open(TABS[(TABS.index(self._tab) + step) % len(TABS)])
+
+    def log_at(self, at: float, key: str) -> None:
+        """Show the output of a process at a time (Unix seconds)."""
+        self.open("logs")
+        cast("LogPane", self._tabs["logs"]).at_moment(at, key)
+
+    @property
+    def searched(self) -> bool:
+        """Tell whether something is searched for in the output."""
+        tab = self._tabs.get(self._tab)
+        return isinstance(tab, LogPane) and tab.searched
+
+    def back(self) -> bool:
+        """Clear the search, filter or selection in the output if it has the focus; False if there was none."""
+        tab = self._tabs.get(self._tab)
+        return isinstance(tab, LogPane) and tab.has_focus_within and tab.log_view.escape()
 
     # Row --------------------------------------------------------------------------------------------------------------
 
@@ -163,9 +192,11 @@ class Detail(Container):
         """Let ages grow."""
         if self.query_one("#why-card").display:
             self._card()
+        if self._tab == "logs" and (tab := self._tabs.get("logs")) is not None:
+            cast("LogPane", tab).tick()
 
     def _title(self) -> None:
-        self.border_title = Content(self.row_id or "nothing selected")
+        self.border_title = Content(fmt.plain(self.row_id or "") or "nothing selected")
         self.border_subtitle = Content("[ ] tabs   tab here")
 
     # The why card -----------------------------------------------------------------------------------------------------
@@ -202,10 +233,11 @@ class Detail(Container):
             return
         reply = self._why if self._why is not None and self._why.get("key") == key else None
         told = story.why_card(proc, proc.job, self.tm.now(), reply)
-        lines = [[Piece(told.title, "failed" if proc.kind == "failed" else "held", bold=True)]]
-        lines += [[Piece(line)] for line in told.lines]
-        lines.append(_offers(told.hints, self.tm.key_of))
-        card.set_lines(lines)
+        title = [Piece(told.title, "failed" if proc.kind == "failed" else "held", bold=True)]
+        lines = [[Piece(line)] for line in told.lines]
+        offers = _offers(told.hints, self.tm.key_of)
+        low = self.app.size.height < _LOW  # the end of the card may be cut: what to do next comes first
+        card.set_lines([title, offers, *lines] if low else [title, *lines, offers])
 
 
 def _offers(hints: Any, key_of: Any) -> list[Piece]:

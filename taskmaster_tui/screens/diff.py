@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 
 from taskmaster_tui.line_source import Fixed, Row
+from taskmaster_tui.model.fmt import plain
 from taskmaster_tui.widgets.line_pager import LinePager
 
 
@@ -31,7 +32,7 @@ class DiffDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Show the lines."""
         with Vertical(classes="dialog wide tall") as dialog:
-            dialog.border_title = Content(self._heading)
+            dialog.border_title = Content(plain(self._heading))
             dialog.border_subtitle = Content("j k scroll   esc close")
             yield LinePager(times="off")
 

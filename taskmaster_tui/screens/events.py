@@ -151,6 +151,9 @@ class EventsView(Acting, Listing):
         """Go to the process, with its output at that moment."""
         event = self._event()
         if event is None or self.tm.world.job(event.key) is None:
+            self.tm.say(
+                "it is about no process that there is: i shows all it says, o all output of that moment", "warn"
+            )
             return
         view = await self.tm.main.go("jobs")
         view.goto(event.key)  # type: ignore[attr-defined]  # JobsView, which is loaded when it is first wanted

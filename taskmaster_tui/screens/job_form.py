@@ -7,6 +7,7 @@ that command which writes.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -120,8 +121,18 @@ class JobForm(ModalScreen[bool]):
         files = [word for path in core.config[:1] for word in ("-f", path)] if core is not None else []
         return outside.cli(
             self.tm.options.instance, self.tm.options.socket, *files, "add", *more, *self._sets(), self._text("name"),
-            "--", self._text("cmd"),
+            "--", *self._words(),
         )  # fmt: skip
+
+    def _words(self) -> list[str]:
+        """Return the command in the words a config would make of it; for a shell, and where it is torn, as it is."""
+        text = self._text("cmd")
+        if self.query_one("#field-shell", Switch).value:
+            return [text]
+        try:
+            return shlex.split(text)
+        except ValueError:  # a quotation that is not closed: the config's own check says where
+            return [text]
 
     def _sets(self) -> Iterator[str]:
         """Yield `--set key=value` for what differs from the defaults."""

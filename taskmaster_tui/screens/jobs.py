@@ -20,6 +20,7 @@ from taskmaster_tui.model.rows import JobRows
 from taskmaster_tui.screens.acting import Acting
 from taskmaster_tui.screens.arranging import Arranging
 from taskmaster_tui.screens.detail import Detail
+from taskmaster_tui.screens.panes import LogPane
 from taskmaster_tui.screens.view import NOTHING, Selection
 from taskmaster_tui.settings import Place
 from taskmaster_tui.widgets.filter_line import FilterLine
@@ -29,8 +30,12 @@ _WIDEST = 86
 """Cells that the list takes at most until a person shares the room otherwise: its columns need no more, lines of output
 do."""
 
-_LIST_ROWS = 0.62
+_LIST_ROWS = 0.68
 """Of the height, the most that the list takes in a narrow terminal; the log gets the rest (TUI.md §4.1)."""
+
+
+_BOTH = 13
+"""Lines from which on there is room for the list and the output below it."""
 
 
 class JobsView(Acting, Arranging):
@@ -48,7 +53,8 @@ class JobsView(Acting, Arranging):
 
     def on_mount(self) -> None:
         """Go where the person was."""
-        self._apply_split()
+        self.share_room()
+        self.rowtree.set_sort(self.rows.sort, reverse=self.rows.reverse)
         self.rebuild()
         if self.tm.place.cursor:
             self.rowtree.move_to(self.tm.place.cursor)
@@ -77,7 +83,7 @@ class JobsView(Acting, Arranging):
         """Take in what changed."""
         if not self.query("#jobs-tree"):
             return
-        self.rows.now = self.tm.now()
+        self.rows.now = self.tm.moment()
         if change.world:
             self.rebuild(live=True)
         elif change.metrics:
@@ -92,7 +98,7 @@ class JobsView(Acting, Arranging):
 
     def tick(self) -> None:
         """Let ages grow."""
-        self.rows.now = self.tm.now()
+        self.rows.now = self.tm.moment()
         self.rowtree.dirty()
         self.detail.tick()
 
@@ -117,7 +123,8 @@ class JobsView(Acting, Arranging):
     def follow_cursor(self) -> None:
         """Tell the details, and remember."""
         cursor = self.rowtree.cursor_id
-        self.tm.remember(cursor=cursor)
+        if cursor is not None:  # where nothing is shown, as before the first snapshot, the place stays what it was
+            self.tm.remember(cursor=cursor)
         touched = self.tm.world.forget_refusals()
         if touched:
             self.rowtree.dirty(self.rows.touch(touched))
@@ -137,6 +144,7 @@ class JobsView(Acting, Arranging):
         if row_id not in rows.ids():
             rows.filter, rows.problems = "", False
         self.rebuild()
+        self.keep()
         self.rowtree.move_to(row_id)
         self.follow_cursor()
 
@@ -151,6 +159,23 @@ class JobsView(Acting, Arranging):
     async def _chosen(self, event: RowTree.Chosen) -> None:
         if event.tree.id == "jobs-tree":
             await self.do_jobs_logs()
+
+    async def perform_behind(self, name: str) -> bool:
+        """Bring the output to the front and let it do what is about output: from the keys sheet."""
+        if not hasattr(LogPane, name):
+            return False
+        found = getattr(await self.detail.output(), name)()
+        if found is not None:
+            await found
+        return True
+
+    def given(self) -> frozenset[str]:
+        """Tell whether something is searched for."""
+        return frozenset({"hits"} if self.is_mounted and self.query(Detail) and self.detail.searched else ())
+
+    def back(self) -> bool:
+        """Go back a step in the details, where the focus is, else in the list."""
+        return self.detail.back() or super().back()
 
     # Going elsewhere --------------------------------------------------------------------------------------------------
 
@@ -186,23 +211,27 @@ class JobsView(Acting, Arranging):
 
     def _split_by(self, step: int) -> None:
         self.tm.remember(split=min(max(self.tm.place.split + step, 20), 80))
-        self._apply_split()
+        self.share_room()
 
-    def _apply_split(self) -> None:
-        """Share the room: beside each other where it is wide, else one above the other."""
+    def share_room(self) -> None:
+        """Share the room: beside each other where it is wide, else one above the other; all of it where zoomed."""
         pane = self.query_one("#jobs-pane")
+        if self.tm.main.zoomed:
+            pane.styles.width, pane.styles.max_width, pane.styles.height = "100%", None, "100%"
+            return
         narrow = self.app.size.width < 100
         pane.styles.width = "100%" if narrow else f"{self.tm.place.split}%"
         pane.styles.max_width = _WIDEST if self.tm.place.split == Place().split else None
         if narrow:
-            rows = max(min(len(self.rows.ids()) + 3, int(self.app.size.height * _LIST_ROWS)), 5)
-            pane.styles.height = rows if self.app.size.height >= 16 else "100%"
+            room = self.size.height  # less than the screen's where the connection is told about
+            rows = max(min(len(self.rows.ids()) + 3, int(room * _LIST_ROWS)), 5)
+            pane.styles.height = rows if room >= _BOTH else "100%"
         else:
             pane.styles.height = "100%"
 
     def on_resize(self) -> None:
         """Share the room anew."""
-        self._apply_split()
+        self.share_room()
 
     def do_jobs_add(self) -> None:
         """Fill in a form for a new job."""

@@ -34,8 +34,8 @@ class KeySheet(Picker[str]):
     HINT = "⏎ run   F2 change its key   esc close"
     PLACEHOLDER = "type to search these keys"
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("keys", "", 14, "right"), Column("label", "", 16), Column("help", "", 0),
-        Column("group", "", 19, "left", 1),
+        Column("keys", "", 9, "right"), Column("label", "", 13), Column("help", "", 0),
+        Column("group", "", 18, "left", 1),
     )  # fmt: skip
 
     def __init__(self, app: TaskmasterApp) -> None:
@@ -53,7 +53,11 @@ class KeySheet(Picker[str]):
             self._known.push_screen(NewKey(self.rowtree.cursor_id), self._rebound)
 
     def _rebound(self, answer: tuple[str, str] | None) -> None:
-        if answer is not None and self._known.rebind(*answer):
+        refused = self._known.rebind(*answer) if answer is not None else ""
+        dialog = self.query_one(".dialog")
+        dialog.border_subtitle = Content(refused or self.HINT)
+        dialog.set_class(bool(refused), "refused")
+        if answer is not None and not refused:
             self.entries.replace(list(_rows(self._known)))
             self.rowtree.rows_changed()
 

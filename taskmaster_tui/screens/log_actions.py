@@ -20,7 +20,7 @@ from taskmaster_core.wire import Event
 from taskmaster_tui import outside
 from taskmaster_tui.line_source import Row
 from taskmaster_tui.link import Change
-from taskmaster_tui.model import story
+from taskmaster_tui.model import fmt, story
 from taskmaster_tui.widgets.log_view import LogView
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ class LogMoves(Widget):
     def log_view(self) -> LogView:
         """Return the log view."""
         return self.query_one(LogView)
+
+    @property
+    def searched(self) -> bool:
+        """Tell whether something is searched for."""
+        return bool(self.query(LogView)) and self.log_view.pager.match is not None
 
     # Moving -----------------------------------------------------------------------------------------------------------
 
@@ -149,6 +154,7 @@ class LogActions(LogMoves):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's word
         super().__init__(id=id)
         self._selectors: tuple[str, ...] | None = None
+        self._logs: object = None
 
     @property
     def tm(self) -> TaskmasterApp:
@@ -164,6 +170,11 @@ class LogActions(LogMoves):
         """Hold one log view."""
         yield LogView(lambda: self.tm.link.logs, now=self.tm.now, times=self.tm.preferences.time)
 
+    def on_mount(self) -> None:
+        """Begin as the person likes it."""
+        if self.tm.preferences.wrap:
+            self.log_view.toggle_wrap()
+
     # What is shown ----------------------------------------------------------------------------------------------------
 
     def follow_output(self, selectors: Sequence[str] | None, *, at: float | None = None, key: str = "") -> None:
@@ -177,6 +188,7 @@ class LogActions(LogMoves):
             return
         keys = [each for selector in chosen for each in self.tm.world.keys_of(selector)]
         self.tm.link.watch_logs(set(keys) if chosen else {""})
+        self._logs = self.tm.link.logs
         self.log_view.show(chosen, labels=not chosen or len(keys) > 1, empty=self._empty(keys))
         self.run_worker(self._fetch_marks(chosen), group="marks", exclusive=True)
         if at is not None:
@@ -194,6 +206,8 @@ class LogActions(LogMoves):
         view = procs[0].view
         if view.started_at is None:
             return "no output yet: it never ran"
+        if view.pid is not None and where == "log":
+            return f"no output yet (running {fmt.age(self.tm.moment() - view.started_at)})"
         return "no output yet" if where == "log" else f"no output yet; it goes to {where}"
 
     async def _fetch_marks(self, selectors: tuple[str, ...]) -> None:
@@ -214,11 +228,23 @@ class LogActions(LogMoves):
         """Fetch what is new."""
         if self._selectors is None:
             return
+        if change.health and self.tm.link.logs is not self._logs:
+            self._logs = self.tm.link.logs  # the core is gone and its files are here, or it is back
+            self.log_view.reread()
         if change.logs:
             self.log_view.grew(change.logs)
         if change.events:
             meant = [event for event in change.events if event.type in _REMARKS and self._means(event.key)]
             self._remark(meant)
+
+    def tick(self) -> None:
+        """Let ages grow; and look for new output where no core is there to tell of it."""
+        if self._selectors is None:
+            return
+        keys = [each for selector in self._selectors for each in self.tm.world.keys_of(selector)]
+        self.log_view.set_empty(self._empty(keys))
+        if not self.tm.context.live:
+            self.log_view.grew(set(keys) or {""})
 
     def _means(self, key: str) -> bool:
         return not self._selectors or key in self._selectors or key.rpartition(":")[0] in self._selectors
@@ -245,9 +271,7 @@ class LogActions(LogMoves):
 
     def command(self) -> str:
         """Return the command line that shows the same."""
-        instance = self.tm.options.instance
-        words = ["taskmaster", *(["--instance", instance] if instance != "default" else []), "logs"]
-        words += [*(self._selectors or ())]
+        words = ["taskmaster", *self.tm.options.where, "logs", *self.selectors]
         if self.log_view.following:
             words.append("-f")
         return shlex.join(words)
@@ -260,7 +284,7 @@ class LogActions(LogMoves):
         place = self.log_view.row_here()
         words = ["logs", *(self._selectors or ()), "-t", "-n", "20000"]
         if place is not None and place.at:
-            words += ["--since", f"{place.at - 600:.3f}"]
+            words += ["--since", f"@{place.at - 600:.3f}"]
         pager = os.environ.get("PAGER") or "less"
         command = shlex.join(outside.cli(self.tm.options.instance, self.tm.options.socket, *words))
         try:

@@ -48,6 +48,11 @@ class LogsView(View):
         """Return the log."""
         return self.query_one("#logs-log", LogActions)
 
+    def given(self) -> frozenset[str]:
+        """Tell whether something is searched for."""
+        searched = self.is_mounted and self.query("#logs-log") and self.output.searched
+        return frozenset({"hits"} if searched else ())
+
     def show(self, selectors: Sequence[str], at: float | None = None) -> None:
         """Show the output of these, of all if none is named; from a time on, or the newest."""
         self.selectors = tuple(selectors)
@@ -66,7 +71,7 @@ class LogsView(View):
 
     def selection(self) -> Selection:
         """Return the process whose line is under the eyes."""
-        row = self.output.log_view.row_here() if self.query("#logs-log") else None
+        row = self.output.log_view.row_here() if self.query("#logs-log LogView") else None
         proc = self.tm.world.proc(row.key) if row is not None else None
         return Selection((proc.view.key,), (proc.view.key,), proc.job.name) if proc is not None else NOTHING
 
@@ -87,6 +92,11 @@ class LogsView(View):
             self.output.changed(change)
             if change.world:
                 self._title()
+
+    def tick(self) -> None:
+        """Look for output where nobody tells of it."""
+        if self.query("#logs-log"):
+            self.output.tick()
 
     @on(LogView.Changed)
     def _log_changed(self) -> None:

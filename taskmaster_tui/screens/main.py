@@ -6,12 +6,15 @@ costs only itself.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
+from textual.widget import Widget
 
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui.link import Change
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 VIEWS = ("jobs", "logs", "events", "metrics", "config")
 
 
+_TICK = 1.0
+"""Seconds: ages are told to the second."""
+
+
 class MainScreen(Screen[None]):
     """Hold the views."""
 
@@ -39,6 +46,7 @@ class MainScreen(Screen[None]):
         self._views: dict[str, View] = {}
         self._shown_name = "jobs"
         self._last = "jobs"
+        self._ticked = 0.0
         self.zoomed = False
 
     @property
@@ -69,7 +77,8 @@ class MainScreen(Screen[None]):
     async def on_mount(self) -> None:
         """Show the view that was shown last, and let ages grow."""
         await self.go(self.tm.place.view if self.tm.place.view in VIEWS else "jobs")
-        self.set_interval(1.0, self._tick)
+        self.connected_or_not()
+        self.set_interval(_TICK, self._tick)
 
     # Views ------------------------------------------------------------------------------------------------------------
 
@@ -130,14 +139,32 @@ class MainScreen(Screen[None]):
         """Give all the room to the pane that has the focus, or share it again."""
         self.zoomed = not self.zoomed
         self.set_class(self.zoomed, "-zoomed")
+        if self.view is not None:
+            self.view.share_room()
 
     def on_resize(self) -> None:
         """Give the view the focus again that a terminal too small for its panes has taken away."""
         self.call_after_refresh(self._focus_again)
 
     def _focus_again(self) -> None:
-        if self.focused is None and self.view is not None and self.query_one("#views").display:
-            self.view.shown()
+        lost = self.focused is None or self._is_elsewhere(self.focused)
+        if lost and self.view is not None and self.query_one("#views").display:
+            # at once: asked for and given later, it would be taken from a field that was opened meanwhile
+            self.set_focus(next((each for each in self.focus_chain if self.view in each.ancestors), None))
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Give the focus back to the view that is shown: what was begun in another one may ask for it late."""
+        if self._is_elsewhere(event.widget):
+            self.call_after_refresh(self._focus_again)
+
+    def on_descendant_blur(self) -> None:
+        """Give the view the focus where it went with what had it: without one the view's keys are dead."""
+        if self.tm.app_focus:
+            self.call_after_refresh(self._focus_again)
+
+    def _is_elsewhere(self, widget: Widget) -> bool:
+        """Tell whether a widget is of a view that is not shown."""
+        return any(isinstance(each, View) and each is not self.view for each in widget.ancestors)
 
     def do_app_next_pane(self) -> None:
         """Put the focus on the next pane."""
@@ -167,7 +194,7 @@ class MainScreen(Screen[None]):
             self._replaced(change)
         if change.health:
             self.connected_or_not()
-        if change.world or change.health:
+        if change.world:
             self.query_one(Banner).renew()
         if change.world or change.health or change.keys or change.metrics:
             self.query_one(Header).request()
@@ -175,6 +202,8 @@ class MainScreen(Screen[None]):
         view = self.view
         if view is not None:
             view.changed(change)
+        if change.metrics:
+            self._grow_old()
 
     def connected_or_not(self) -> None:
         """Say how the connection is, and paint what is not heard any more as what it was."""
@@ -182,6 +211,7 @@ class MainScreen(Screen[None]):
         if past is not self.has_class("-past"):
             self.set_class(past, "-past")
             self.refresh()
+        self.query_one(Banner).renew()
         trouble = self.query_one(Trouble)
         trouble.show(self.tm.link.health)
         self.set_class(trouble.display and not self.tm.world.jobs, "-alone")
@@ -203,8 +233,13 @@ class MainScreen(Screen[None]):
             self.query_one(StatusLine).say(text, role)
 
     def _tick(self) -> None:
-        if self.tm.frozen is not None or not self.is_current:
+        """Let ages grow, unless a sample of the core's has just done so: two pictures a second say no more than one."""
+        if self.tm.frozen is not None or not self.is_current or monotonic() - self._ticked < _TICK * 0.8:
             return
+        self._grow_old()
+
+    def _grow_old(self) -> None:
+        self._ticked = monotonic()
         self.query_one(Header).request()
         self.query_one(Trouble).tick()
         view = self.view

@@ -69,7 +69,8 @@ def _actions(app: TaskmasterApp) -> Iterator[Entry]:
 
 
 def _with_objects(app: TaskmasterApp) -> Iterator[Entry]:
-    names = [name for job in app.world.jobs.values() for name in (job.name, *(job.procs if len(job.procs) > 1 else ()))]
+    jobs = app.world.jobs
+    names = [*jobs, *(key for job in jobs.values() if len(job.procs) > 1 for key in job.procs)]  # jobs are meant more
     context = app.context
     acts = available(BY_ID["job.restart"], context._replace(rows=True))
     verbs = [verb for verb in _VERBS if acts or verb in ("goto", "logs")]

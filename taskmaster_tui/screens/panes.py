@@ -39,10 +39,24 @@ class LogPane(LogActions):
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings("log"))
 
+    _wanted: tuple[float, str] | None = None
+
+    def on_mount(self) -> None:
+        """Go to the moment that was asked for before there was a log."""
+        if self._wanted is not None:
+            self.at_moment(*self._wanted)
+
     def about(self, row_id: str | None) -> None:
         """Follow the output of another row."""
         if self.query(LogView):
             self.follow_output(None if row_id is None else (row_id,))
+
+    def at_moment(self, at: float, key: str) -> None:
+        """Show what a process wrote at a time."""
+        self._wanted = (at, key)
+        if self.query(LogView):
+            self._wanted = None
+            self.follow_output((key,), at=at, key=key)
 
     async def do_log_goto(self) -> None:
         """Leave the filter at this line; else show the line full screen."""
@@ -141,7 +155,7 @@ def _process_lines(process: dict[str, Any], paths: dict[str, Any], now: float) -
         yield _fact("because", process["reason"])
     yield _fact("pid", process["pid"] if process["pid"] is not None else "-")
     yield _fact("run", process["run"])
-    yield _fact("since", f"{fmt.when(process['since'], now)} ({fmt.ago(now - process['since'])} ago)")
+    yield _fact("since", f"{fmt.when(process['since'], now)} ({fmt.ago(now - process['since'])})")
     if process.get("started_at"):
         yield _fact("started", fmt.when(process["started_at"], now))
     yield _fact("tries", f"{process['tries']}, restarts {process.get('restarts', 0)}")
@@ -265,5 +279,6 @@ class ChartPane(VerticalScroll):
         if thing is None or not self.query(Chart):
             return
         now = self.tm.now()
-        self.query_one("#cpu-chart", Chart).show(thing.history.cpu(600, now))
-        self.query_one("#memory-chart", Chart).show(thing.history.rss(600, now))
+        seconds = thing.history.window(600)
+        self.query_one("#cpu-chart", Chart).show(thing.history.cpu(seconds, now))
+        self.query_one("#memory-chart", Chart).show(thing.history.rss(seconds, now))

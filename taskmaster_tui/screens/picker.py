@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from taskmaster_tui.model.columns import Column
+from taskmaster_tui.model.fmt import plain
 from taskmaster_tui.widgets.row_tree import RowTree
 
 Result = TypeVar("Result")
@@ -97,7 +98,7 @@ class Picker(ModalScreen[Result], Generic[Result]):
     def compose(self) -> ComposeResult:
         """Lay out the line and the list."""
         with Vertical(classes="dialog wide tall") as dialog:
-            dialog.border_title = Content(self.TITLE_TEXT)
+            dialog.border_title = Content(plain(self.TITLE_TEXT))
             dialog.border_subtitle = Content(self.HINT)
             yield Input(placeholder=self.PLACEHOLDER, compact=True, id="picker-text")
             yield RowTree(self.entries, self.COLUMNS, header=False, marks=False, empty="nothing matches")
@@ -106,6 +107,19 @@ class Picker(ModalScreen[Result], Generic[Result]):
         """Type at once."""
         self.query_one(Input).focus()
         self.rowtree.rows_changed()
+
+    def on_resize(self) -> None:
+        """Take the focus again that a terminal too small for the dialog has taken away."""
+        self.call_after_refresh(self._type_again)
+
+    def on_descendant_blur(self) -> None:
+        """Take it again where nothing else has it."""
+        if self.app.app_focus:
+            self.call_after_refresh(self._type_again)
+
+    def _type_again(self) -> None:
+        if self.focused is None:
+            self.set_focus(self.query_one(Input))
 
     @property
     def text(self) -> str:

@@ -50,7 +50,11 @@ class Planning(Listing):
     def do_config_leave_out(self) -> None:
         """Leave this job as it is, or take it in again."""
         here = self.rowtree.cursor_id
-        if self.part == "plan" and here is not None and here not in ("=", "[taskmaster]"):
+        if self.part != "plan" or here is None:
+            self.tm.say(f"only jobs of the plan can be left out · {self.tm.key_of('config.plan')} shows it", "warn")
+        elif here in ("=", "[taskmaster]"):
+            self.tm.say("this cannot be left out", "warn")
+        else:
             self.left_out ^= {here}
             self.show_plan()
             self.rowtree.dirty()
@@ -78,7 +82,7 @@ class Planning(Listing):
             self.tm.complain(error)
             return
         total = words.plan_totals(found, frozenset())
-        self.tm.say(f"generation {found.generation} is in force: {total}   u undo", "good")
+        self.tm.say(f"generation {found.generation} is in force: {total}   {self.tm.key_of('app.undo')} undo", "good")
         self.left_out.clear()
         self.open("plan")
 
@@ -87,11 +91,11 @@ class Planning(Listing):
         job = self.rowtree.cursor_id or "" if self.part == "plan" else ""
         self.tm.run_worker(self.tm.edit_config(job if self.tm.world.job(job) is not None else ""), group="outside")
 
-    async def do_config_rollback(self) -> None:
+    def do_config_rollback(self) -> None:
         """Write back and apply the generation under the cursor."""
         if self.part != "generations" or self.rowtree.cursor_id is None:
             self.open("generations")
-            self.tm.say("choose a generation, then B")
+            self.tm.say(f"choose a generation, then {self.tm.key_of('config.rollback')}")
             return
         number = int(self.rowtree.cursor_id)
         self.run_worker(self._roll_back(number), group="orders")
@@ -102,8 +106,11 @@ class Planning(Listing):
             await self.tm.roll_back(number)
             self.open("generations")
 
-    async def do_config_on_save(self) -> None:
+    def do_config_on_save(self) -> None:
         """Let saving the file do the next thing: apply, ask, off."""
+        self.run_worker(self._next_on_save(), group="orders")
+
+    async def _next_on_save(self) -> None:
         core = self.tm.world.core
         if core is None:
             return
@@ -135,4 +142,3 @@ class Planning(Listing):
             return
         title = f"Generation {number} → {chosen}" if chosen is not None else f"Generation {number} → the file on disk"
         self.tm.push_screen(DiffDialog(title, words.diff(before["texts"], after["texts"])))
-

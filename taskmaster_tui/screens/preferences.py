@@ -19,6 +19,7 @@ _CHOICES: dict[str, tuple[tuple[Any, ...], str]] = {
     "time": (("clock", "date", "relative", "delta", "off"), "the time column of output, at first"),
     "wrap": ((False, True), "long lines of output: cut, or wrapped"),
     "mouse": ((True, False), "whether the mouse is ours (after the next start)"),
+    "cursor": ((True, False), "keep the terminal's cursor on the row, for Braille (after the next start)"),
     "bell": ((True, False), "ring when something fails while the terminal is not looked at"),
 }
 

@@ -12,6 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from taskmaster_tui.model.fmt import plain
+
 
 class Prompt(ModalScreen[str]):
     """Return the text, None when it was left."""
@@ -27,7 +29,7 @@ class Prompt(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         """Show the line."""
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content(self._question)
+            dialog.border_title = Content(plain(self._question))
             dialog.border_subtitle = Content("⏎ do it   esc leave it")
             yield Input(self._text, type=self._kind, compact=True)
 

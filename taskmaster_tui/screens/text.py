@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from taskmaster_core.logs.sanitize import clean
+from taskmaster_tui.model.fmt import plain
 
 if TYPE_CHECKING:
     from taskmaster_tui.app import TaskmasterApp
@@ -32,7 +33,7 @@ class TextDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Show the text."""
         with Vertical(classes="dialog wide") as dialog:
-            dialog.border_title = Content(self._heading)
+            dialog.border_title = Content(plain(self._heading))
             dialog.border_subtitle = Content("y copy   esc close")
             with VerticalScroll():
                 yield Static(Content(self._text))

@@ -46,6 +46,10 @@ class View(Widget):
         """Return what an action is about: the marks, else the row under the cursor."""
         return NOTHING
 
+    def given(self) -> frozenset[str]:
+        """Return what else is given here at the moment: fields of `Context` that are true."""
+        return frozenset()
+
     def changed(self, change: Change) -> None:
         """Take in what changed; called while the view is shown."""
 
@@ -57,6 +61,13 @@ class View(Widget):
 
     def tick(self) -> None:
         """Let ages grow; called once a second while the view is shown."""
+
+    def share_room(self) -> None:
+        """Share the room among the panes; called when it is another one, as by zooming."""
+
+    async def perform_behind(self, name: str) -> bool:
+        """Have a pane that has not the focus do what only it can; return False if none can."""
+        return False
 
     def back(self) -> bool:
         """Go one step back within the view; return False if there is none."""

@@ -5,6 +5,7 @@ It decides where each piece is and what a click on it does; what the pieces say 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from textual.content import Content
 from textual.widget import Widget
 
 from taskmaster_core.logs.sanitize import clean
+
+_VARIED = re.compile("[\ufe00-\ufe0f]")
+"""Printable, but what they do to the width of the character before them differs between terminals."""
 
 
 class Piece(NamedTuple):
@@ -82,9 +86,10 @@ def fitted(pieces: Sequence[Piece], width: int) -> list[Piece]:
 def harmless(piece: Piece) -> Piece:
     """Return a piece that no terminal acts on: the last gate, whatever was forgotten before it."""
     text = piece.text
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return piece
-    return piece._replace(text="".join(each if each.isprintable() else _instead(each) for each in clean(text)))
+    shown = _VARIED.sub("", clean(text.replace("\r", " ")))  # not a progress bar: all of it counts
+    return piece._replace(text="".join(each if each.isprintable() else _instead(each) for each in shown))
 
 
 def _instead(character: str) -> str:

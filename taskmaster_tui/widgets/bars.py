@@ -20,7 +20,7 @@ from taskmaster_tui.link import Phase
 from taskmaster_tui.live import live_of
 from taskmaster_tui.model import fmt, story
 from taskmaster_tui.model.words import GLYPHS
-from taskmaster_tui.widgets.bar import GAP, Bar, Piece
+from taskmaster_tui.widgets.bar import GAP, Bar, Piece, fitted
 
 if TYPE_CHECKING:
     from taskmaster_tui.app import TaskmasterApp
@@ -30,6 +30,12 @@ _LOUD = frozenset({"fatal", "unkillable", "config_error", "reload_refused", "log
 
 _SLIVER = 40
 """Below so many columns the header is a summary: the connection and how many are in which state."""
+
+_TAIL = 80
+"""Rank from which a key stands at the right of the key bar."""
+
+_GUESTS = 40
+"""Added to the rank of what is done to jobs in views that are about something else."""
 
 _VIEWS = ("jobs", "logs", "events", "metrics", "config")
 
@@ -52,8 +58,9 @@ class LiveBar(Bar):
         live_of(self).request(self)
 
     def paint_live(self) -> None:
-        """Paint."""
-        self.refresh()
+        """Paint what became another line."""
+        if tuple(fitted(self.pieces(self.size.width), self.size.width)) != self._shown:
+            self.refresh()
 
 
 class Header(LiveBar):
@@ -105,7 +112,7 @@ class Header(LiveBar):
         if core is None:
             return []
         said = []
-        if errors := len(core.config_problems):
+        if errors := sum(each.get("severity") != "warning" for each in core.config_problems):
             sign = self.glyph["failed"]
             many = f" {fmt.count(errors)}" if narrow else f" {fmt.count(errors)} problem{'s' * (errors > 1)}"
             said.append(Piece(f"  config {sign}{many}", "failed", "go.config"))
@@ -147,7 +154,8 @@ def count_pieces(bar: LiveBar, *, words: bool) -> list[Piece]:
     ):  # fmt: skip
         if number or name == "up":
             said = f" {word}" if words else ""
-            found.append(Piece(f"  {bar.glyph[name]} {fmt.count(number)}{said}", name, bold=name == "failed"))
+            role = name if bar.tm.context.live else "dim"  # it was so; nobody says that it is
+            found.append(Piece(f"  {bar.glyph[name]} {fmt.count(number)}{said}", role, bold=name == "failed"))
     return found
 
 
@@ -188,10 +196,10 @@ class KeyBar(LiveBar):
     def pieces(self, width: int) -> Sequence[Piece]:
         """Return as many keys as fit; the way out, all keys and all commands are always among them."""
         entries = self._entries()
-        tail = [each for each in entries if each[0] >= 80]
+        tail = [each for each in entries if each[0] >= _TAIL]
         room = width - sum(cell_len(key) + cell_len(label) + 3 for _, key, label, _, _ in tail)
         chosen = []
-        for entry in (each for each in entries if each[0] < 80):
+        for entry in (each for each in entries if each[0] < _TAIL):
             room -= cell_len(entry[1]) + cell_len(entry[2]) + 3
             if room < 0:
                 break
@@ -199,13 +207,18 @@ class KeyBar(LiveBar):
         return [*_painted(chosen), GAP, *_painted(tail)]
 
     def _entries(self) -> list[tuple[int, str, str, str, bool]]:
-        """Return rank, key, label, action and whether it can be done now."""
+        """Return rank, key, label, action and whether it can be done now; what is done to jobs comes last."""
+        guests, lost = self.tm.main.view_name != "jobs", self.tm.context.lost
         found: dict[str, tuple[int, str, str, str, bool]] = {}
         for active in self.screen.active_bindings.values():
             action = BY_ID.get(active.binding.id or "")
+            if lost and not active.enabled:
+                continue  # nothing can be done to jobs for now: what can be done needs the room
             if action is not None and action.bar and action.id not in found:
                 key = keys.shown(active.binding.key)
-                found[action.id] = (action.bar, key, action.label, action.id, active.enabled)
+                key = key.replace("⏎", self.glyph["enter"]).replace("␣", self.glyph["space"])
+                rank = action.bar + (_GUESTS if guests and action.id.startswith("job.") else 0)
+                found[action.id] = (rank, key, action.label, action.id, active.enabled)
         return sorted(found.values())
 
 

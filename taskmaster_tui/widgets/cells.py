@@ -17,17 +17,18 @@ from taskmaster_core.logs.sanitize import clean
 Span = tuple[str, str]
 """A text and its role."""
 
-# separators would break the line, directions would turn the rest of it around: `clean` keeps both, logs have lines
+# separators would break the line, directions would turn the rest of it around: `clean` keeps both, logs have lines;
+# what joins or varies characters has another width in each terminal
 _LINE_BREAKS = re.compile("[\n\t\u2028\u2029]")
 _SOLID = ("match", "current", "cursor", "blurred")  # roles with a ground of their own: it must not run on
-_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_AWKWARD = re.compile("[\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]|[\U000e0000-\U000e0fff]")
 
 
 def flat(text: str) -> str:
     """Return the text on one line, without anything a terminal would act on."""
     if text.isascii() and text.isprintable():
         return text
-    return _DIRECTIONS.sub("", _LINE_BREAKS.sub(" ", clean(text)))
+    return _AWKWARD.sub("", _LINE_BREAKS.sub(" ", clean(text)))
 
 
 @lru_cache(8192)

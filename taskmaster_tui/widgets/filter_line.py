@@ -55,7 +55,7 @@ class FilterLine(Horizontal):
         field = self.query_one(Input)
         with self.prevent(Input.Changed):
             field.value = text
-        field.cursor_position = len(text)
+        field.select_all()  # what is typed takes its place, an arrow key keeps it
         self.display = True
         self.screen.set_focus(field)  # at once, where `focus()` waits: what is typed next is meant for it
 

@@ -33,6 +33,13 @@ LogPane > #log-found.-open { display: block; }
 """
 
 
+def say(line: Static, text: str) -> None:
+    """Put a text on a line; nothing is painted where it stands already."""
+    content = Content(text)
+    if line.content != content:
+        line.update(content, layout=False)
+
+
 class LogPane(Widget):
     """Show the output of processes. `logs` returns the reader to use now, `now` the wall clock."""
 
@@ -95,7 +102,8 @@ class LogPane(Widget):
         """Say what stands where there is no line."""
         if words != self.empty_words:
             self.empty_words = words
-            self._tell()
+            if self.buffer.first == self.buffer.end:  # else nobody sees them, and an age in them changes each second
+                self._tell()
 
     def add_marks(self, marks: Iterable[Row]) -> None:
         """Put remarks between the lines: what happened to the processes that are shown."""
@@ -179,7 +187,7 @@ class LogPane(Widget):
         if self.is_mounted:
             kept = self.filter.text if self.filter is not None else None
             self.pager.empty = log_words.empty(self.buffer, kept, self.empty_words)
-            self.query_one("#log-status", Static).update(Content(self.status()), layout=False)
+            say(self.query_one("#log-status", Static), self.status())
 
     def status(self) -> str:
         """Return the line that says what is shown."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from textual import on, work
-from textual.content import Content
 from textual.widgets import Static
 
 from taskmaster_core.alogs import LogSource, Place
@@ -22,6 +21,7 @@ from taskmaster_tui.model.fmt import clock
 from taskmaster_tui.widgets.line_pager import LinePager
 from taskmaster_tui.widgets.log_input import LogInput
 from taskmaster_tui.widgets.log_moves import LogMoves
+from taskmaster_tui.widgets.log_pane import say
 from taskmaster_tui.widgets.sgr import plain
 
 
@@ -78,6 +78,7 @@ class LogView(LogMoves):
         if text:
             self._begin_search(text)
         self._paint()
+        self.refresh_bindings()
 
     @work(group="log-search", exclusive=True)
     async def _begin_search(self, text: str) -> None:
@@ -205,7 +206,7 @@ class LogView(LogMoves):
             found = self.query_one("#log-found", Static)
             words = self.found_words()
             found.set_class(bool(words), "-open")
-            found.update(Content(words), layout=False)
+            say(found, words)
 
     def found_words(self) -> str:
         """Return what is said of search and filter, empty if there is neither."""

@@ -78,6 +78,11 @@ class Trouble(Container):
         if health.phase not in (Phase.LIVE, Phase.STALE) or self.display:
             self.show(health)
 
+    def reread(self) -> None:
+        """Judge the config again at the next look."""
+        self._seen = None
+        self.show(self.tm.link.health)
+
     def _known(self, health: Health) -> words.Known:
         world, core = self.tm.world, self.tm.world.core
         gone = health.phase is Phase.NO_CORE
@@ -103,7 +108,9 @@ class Trouble(Container):
     def _offer(self, action_id: str) -> list[Piece]:
         action = BY_ID[action_id]
         key = keys.shown(keys.keys_of(action_id, self.tm.keymap)[0])
-        return [Piece(f"    {key:<3}", "accent", action_id, bold=True), Piece(f" {action.help}", "", action_id)]
+        gone = action_id == "app.quit" and self.tm.link.health.phase is Phase.NO_CORE
+        said = "leave" if gone else action.help  # its help says that the jobs keep running
+        return [Piece(f"    {key:<3}", "accent", action_id, bold=True), Piece(f" {said}", "", action_id)]
 
     # The config a core would have -------------------------------------------------------------------------------------
 

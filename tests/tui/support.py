@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from taskmaster_tui.app import TaskmasterApp
@@ -78,6 +80,16 @@ def lines_of(texts: Iterable[tuple[str, str]]) -> Raw:
                 "total": len(data), "problems": [], "start": True}, data)  # fmt: skip
 
 
+def writes(core: FakeCore, *texts: tuple[str, str]) -> None:
+    """Let processes have written lines, each seen only by who asks for it."""
+
+    def answer(request: dict[str, Any]) -> Raw:
+        select = request["select"]
+        return lines_of(each for each in texts if not select or {each[0], each[0].rpartition(":")[0]} & set(select))
+
+    core.on("logs", answer)
+
+
 def nothing_found(request: dict[str, Any]) -> dict[str, Any]:
     return {"places": [], "cursor": {}, "more": False, "scanned": 0, "total": 0}
 
@@ -105,10 +117,25 @@ class Stage:
 
     async def press(self, *keys: str) -> None:
         """Press keys one after the other; a single character is itself."""
-        await self.pilot.press(*keys)
+        for key in keys:
+            await self._press_only(key)
+        await self.pilot.pause()
+
+    async def _press_only(self, key: str) -> None:
+        """Press a key, and wait until the widgets have done what it asked; not until the process is idle.
+
+        The pilot waits 50 ms after each key until the process has used no CPU; a key goes to the focused widget, up to
+        the app and from there to who carries it out: three rounds.
+        """
+        name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+        sent = events.Key(name, key if len(key) == 1 else " " if key == "space" else None)
+        sent.set_sender(self.app)
+        self.app.post_message(sent)
+        for _ in range(3):
+            await self.pilot._wait_for_screen()
 
     async def type(self, text: str) -> None:
-        await self.pilot.press(*("space" if each == " " else each for each in text))
+        await self.press(*("space" if each == " " else each for each in text))
 
     async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
         """Wait for a condition."""
@@ -152,6 +179,14 @@ class Stage:
         """Put the cursor of the job list on a row."""
         self.jobs.goto(row_id)
         await self.until(lambda: self.jobs.rowtree.cursor_id == row_id)
+        await self.pilot.pause()
+
+    async def at_row(self, row_id: str) -> None:
+        """Put the cursor of the list that is shown on a row."""
+        tree = self.app.view.rowtree  # type: ignore[union-attr]
+        await self.until(lambda: row_id in tree._ids)
+        tree.move_to(row_id)
+        await self.until(lambda: tree.cursor_id == row_id)
         await self.pilot.pause()
 
     def acts(self) -> list[dict[str, Any]]:

@@ -240,7 +240,7 @@ async def test_undo_tells_what_it_would_do_and_then_does_it(core: FakeCore):
     async with running(core) as stage:
         await stage.press("u")
         await stage.on_dialog("Confirm")
-        assert PLANNED["text"] in stage.text
+        assert str(PLANNED["text"]) in stage.text
         assert sent(stage) == [("undo", [], {"plan": True})]
         await stage.press("y")
         await stage.asked("undo", 2)

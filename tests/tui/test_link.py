@@ -140,7 +140,7 @@ async def test_a_core_that_ended_is_first_awaited_then_gone(core: FakeCore) -> N
     async with linked(core) as seen:
         await seen.live()
         await asyncio.to_thread(core.stop)
-        await seen.until(lambda: seen.phase is Phase.NO_CORE)
+        await seen.until(lambda: seen.phases[-1] is Phase.NO_CORE)
         assert seen.phases[-3:] == [Phase.LIVE, Phase.RECONNECTING, Phase.NO_CORE]
         assert seen.link.health.attempt >= 1
 

@@ -397,5 +397,3 @@ async def test_nothing_is_left_after_closing(core: FakeCore) -> None:
     assert set(loop._selector.get_map()) == before
     assert states == ["connected"]
     assert client._context.closed
-
-

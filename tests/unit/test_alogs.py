@@ -203,3 +203,22 @@ def test_pieces_of_a_giant_line_stay_pieces():
     held = [line("a", 0, b"x" * 8192)]
     assert extend(held, [line("a", 8192, b"x" * 8192, 1)]) == 1
     assert len(held) == 2
+
+
+# Many files -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_end_of_a_tail_is_that_of_the_slice_that_found_it():
+    unknown = {"rest": {"kind": "end"}}
+    nothing = slice_of(5, 5, more=True) | {"begin": unknown, "end": unknown}
+    core = Core(nothing, slice_of(3, 5, more=True), slice_of(0, 3, more=False))
+    got = await CoreLogs(core).tail([], 5)
+    assert (len(got.lines), got.begin, got.end) == (5, {"at": 0}, {"at": 5})
+    assert [each.get("cursor") for each in core.asked] == [None, unknown, {"at": 3}]
+
+
+async def test_the_begin_of_a_page_around_a_place_is_that_of_the_slice_that_found_it():
+    waited = {"waits": 1}
+    core = Core(slice_of(5, 5, more=True) | {"begin": waited, "end": waited}, slice_of(5, 9, more=False))
+    got = await CoreLogs(core).at_time([], 5.0, 9)
+    assert (len(got.lines), got.begin, got.end) == (4, {"at": 5}, {"at": 9})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,8 @@ def test_a_running_process_is_a_line_with_its_pid_and_uptime(fake: FakeCore, cli
 
 
 def test_processor_and_memory_are_asked_for_and_added_up(fake: FakeCore, cli: Cli) -> None:
-    used = ({"cpu": 12.5, "rss": 310 << 20}, {"cpu": 0.3, "rss": 2 << 20}, {"cpu": None, "rss": None})
+    half, rest, idle = {"cpu": 12.5, "rss": 310 << 20}, {"cpu": 0.3, "rss": 2 << 20}, {"cpu": None, "rss": None}
+    used: tuple[dict[str, Any], ...] = (half, rest, idle)
     fake.on("status", status(job("web", *(process(f"web:{at}", **its) for at, its in enumerate(used)))))
     assert cli("status").out.splitlines()[1].split()[5:8] == ["1m40s", "12.8%", "312M"]
     assert fake.last("status")["args"] == {"usage": True}

@@ -153,7 +153,7 @@ def test_around_begins_with_the_very_line_and_back_gives_what_is_before(tmp_path
     everything = list(read(Query(its)))
     number = pick % len(everything)
     line = everything[number]
-    got = around(Query(its, most=n), Place(line.at, line.tag, line.stream, line.offset))
+    got = around(Query(its, most=n), Place(line.at or 0.0, line.tag, line.stream, line.offset))
     assert got.lines[0] == line
     assert after(its, got.begin)[0][: len(everything) - number] == everything[number:]
     assert whole_page_back(its, got.begin, 10_000)[0] == everything[:number]
@@ -318,7 +318,7 @@ def test_G20_a_place_is_found_again_after_its_file_was_rotated(shims):
     (line,) = find(Query(its, pattern="line 88$")).lines
     for shim in shims:
         shim.rotate(compress=True)
-    got = around(Query(its), Place(line.at, line.tag, line.stream, line.offset))
+    got = around(Query(its), Place(line.at or 0.0, line.tag, line.stream, line.offset))
     assert text(got.lines) == ["line 88", "line 89"]
 
 

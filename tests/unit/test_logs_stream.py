@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskmaster_core.logs.archive import compress_part
+from taskmaster_core.logs.cursors import Cursor
 from taskmaster_core.logs.lines import CUT, Label, Sift, pieces
-from taskmaster_core.logs.stream import Ask, Cursor, Stream
+from taskmaster_core.logs.stream import Ask, Stream
 from tests.logs_shim import FakeShim
 
 ALL = Sift(lambda tag: Label(tag, "out"))
