@@ -35,17 +35,19 @@ ROLES = {word: role for role, word in _WORDS.items() if role}
 OPS: Mapping[str, Role] = {
     "ping": Role.READER, "status": Role.READER, "show": Role.READER, "why": Role.READER, "config": Role.READER,
     "events": Role.READER, "logs": Role.READER, "find": Role.READER, "wait": Role.READER, "generations": Role.READER,
-    "doctor": Role.READER,
+    "doctor": Role.READER, "detach": Role.READER,
     "start": Role.OPERATOR, "stop": Role.OPERATOR, "restart": Role.OPERATOR, "kill": Role.OPERATOR,
     "signal": Role.OPERATOR, "scale": Role.OPERATOR, "reset": Role.OPERATOR, "hold": Role.OPERATOR,
     "release": Role.OPERATOR, "undo": Role.OPERATOR, "reopen": Role.OPERATOR,
+    "send": Role.OPERATOR, "attach": Role.OPERATOR, "input": Role.OPERATOR, "resize": Role.OPERATOR,
     # everything that leads to running other code, that ends the whole, or that tells what is secret
-    "reload": Role.ADMIN, "shutdown": Role.ADMIN, "generation": Role.ADMIN,
+    "reload": Role.ADMIN, "shutdown": Role.ADMIN, "generation": Role.ADMIN, "upgrade": Role.ADMIN,
 }  # fmt: skip
 """What role an operation wants. One that does not stand here is refused to everybody, and fails the tests."""
 
 TOPICS: Mapping[str, Role] = {
     "event": Role.READER, "state": Role.READER, "beat": Role.READER, "metrics": Role.READER, "log": Role.READER,
+    "tty": Role.READER,
 }  # fmt: skip
 """The same for topics, by their first word. One that does not stand here is published to nobody."""
 
@@ -53,15 +55,20 @@ _PLANS = frozenset({"reload", "undo"})
 """Operations that with `plan` only say what they would do."""
 
 
+_TOLD_ELSEWHERE = frozenset({"generation", "attach", "input", "resize"})
+"""It changes nothing; or it comes with every key, and who is at a terminal is an event of its own."""
+
+
 def wanted(op: str, args: Mapping[str, Any]) -> Role | None:
     """Return the role an operation wants, None for one that nobody may carry out."""
-    return Role.READER if op in _PLANS and args.get("plan") is True else OPS.get(op)
+    looks = (op in _PLANS and args.get("plan") is True) or (op == "attach" and args.get("write") is False)
+    return Role.READER if looks else OPS.get(op)
 
 
 def acts(op: str, args: Mapping[str, Any]) -> bool:
     """Tell whether an operation changes something, so that who asked for it is worth a line."""
     role = wanted(op, args)
-    return role is not None and role > Role.READER and op != "generation"
+    return role is not None and role > Role.READER and op not in _TOLD_ELSEWHERE
 
 
 def of_topic(topic: str) -> Role | None:

@@ -83,7 +83,7 @@ class Core:
         places = self.runtime.facts.setting.places
         server = Server(places.commands, places.events, self.ops.handle, self._started.socketgroup)
         server.bind()
-        server.on_topics = self._topics_changed
+        server.on_topics, server.on_gone = self._topics_changed, self.runtime.give_up
         self.runtime.server = self.runtime.publisher.server = self.runtime.sampler.server = server
         for fd in server.fds:
             self._poll.register(fd, select.EPOLLIN)

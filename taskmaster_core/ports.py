@@ -12,7 +12,7 @@ import socket
 import stat
 import struct
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from itertools import count, islice
 from time import monotonic
@@ -27,6 +27,9 @@ ACCEPTED = 16
 
 EACH = 20
 """Messages taken of one peer in one turn, so that a flood of one cannot keep the others waiting."""
+
+SLICE = 0.02
+"""Seconds a turn takes messages: what waits behind them (the shim's reports) waits no longer."""
 
 GULP = 65_536
 """Bytes read of one peer in one turn."""
@@ -88,6 +91,8 @@ class Connection:
         """The lengths of its topics."""
         self.born = self.used = monotonic()
         self.mask = select.EPOLLIN
+        self.more = False
+        """What was read of it may hold a whole message still."""
         self.deaf = False
         """Nothing can be sent to it any more."""
         self.gone = False
@@ -163,6 +168,15 @@ class Listener:
             self._socket = None
 
 
+def _missed_least(connections: Collection[Connection], uid: int | None) -> Connection | None:
+    """Return the idlest connection of the greediest user; one that waits for something only for another user's sake."""
+    shares = Counter(each.who.uid for each in connections)
+    greediest = max(shares, key=lambda each: shares[each], default=None)
+    its = [each for each in connections if each.who.uid == greediest]
+    idle = [each for each in its if not each.interests] or (its if uid not in (None, greediest) else [])
+    return min(idle, key=lambda each: each.used, default=None)
+
+
 Take = Callable[[Connection, list[bytes]], None]
 Tell = Callable[[Connection], None]
 
@@ -221,13 +235,17 @@ class Port:
     def turn(self) -> bool:
         """Take in what has come, as much as a turn may; return whether more waits."""
         self._dismiss_strangers()
-        for waiting in list(self._unread.values()):
-            self._take(waiting)
         for fd, mask in self._epoll.poll(0, 256):
             if fd == self._listener.fd:
                 self._accept()
             elif (each := self._by_fd.get(fd)) is not None:
                 self._serve(each, mask)
+        until = monotonic() + SLICE
+        for _ in range(len(self._unread)):  # one after the other, each once
+            if not self._unread or monotonic() >= until:
+                break
+            each = self._unread.pop(next(iter(self._unread)))
+            self._take(each) if each.more else self._read(each)
         return bool(self._unread)
 
     def _serve(self, each: Connection, mask: int) -> None:
@@ -236,8 +254,8 @@ class Port:
         if each.paused:
             if mask & (select.EPOLLHUP | select.EPOLLERR):
                 self.drop(each)
-        elif mask & ~select.EPOLLOUT and each.number not in self._unread:
-            self._read(each)
+        elif mask & ~select.EPOLLOUT:
+            self._unread.setdefault(each.number, each)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED):
@@ -267,13 +285,7 @@ class Port:
 
     def _make_room(self, uid: int | None) -> bool:
         """End the connection that is missed least; return False when everybody has more right to stay than `uid`."""
-        victim = next(iter(self._strangers.values()), None)
-        if victim is None:
-            shares = Counter(each.who.uid for each in self.connections.values())
-            greediest = max(shares, key=lambda each: shares[each], default=None)
-            its = [each for each in self.connections.values() if each.who.uid == greediest]
-            idle = [each for each in its if not each.interests] or (its if uid not in (None, greediest) else [])
-            victim = min(idle, key=lambda each: each.used, default=None)
+        victim = next(iter(self._strangers.values()), None) or _missed_least(self.connections.values(), uid)
         if victim is not None:
             self.drop(victim)
         return victim is not None
@@ -305,13 +317,14 @@ class Port:
 
     def _take(self, each: Connection) -> None:
         """Hand over what is whole; what a turn has no time for is taken in the next."""
-        self._unread.pop(each.number, None)
+        each.more = True
         try:
             for _ in range(EACH):
                 if each.gone or each.paused:
                     break
                 frames = each.reader.next()
                 if frames is None:
+                    each.more = False
                     break
                 each.used = monotonic()
                 self._take_in(each, frames)

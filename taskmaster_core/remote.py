@@ -229,12 +229,12 @@ class Door:
                 self.topics.add(topic)
         return True
 
-    def publish(self, topic: str, body: bytes) -> None:
-        """Send to whoever subscribed: every key on the list may read, and every topic is to be read."""
-        if self.topics:
+    def publish(self, topic: str, frames: list[bytes]) -> None:
+        """Send to whoever subscribed: every key on the list may read, and every topic that has a role is to be read."""
+        if any(topic.startswith(prefix) for prefix in self.topics):
             self._look_again()
             with suppress(zmq.ZMQError):
-                self._xpub.send_multipart([topic.encode(), body], zmq.NOBLOCK)
+                self._xpub.send_multipart(frames, zmq.NOBLOCK)
 
 
 def _received(socket: Socket) -> list[zmq.Frame] | None:

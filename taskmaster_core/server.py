@@ -74,7 +74,7 @@ class Remote(Protocol):
     def send(self, address: bytes, frames: list[bytes]) -> None:
         """Send to one peer, or drop it."""
 
-    def publish(self, topic: str, body: bytes) -> None:
+    def publish(self, topic: str, frames: list[bytes]) -> None:
         """Send to whoever subscribed."""
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Server:
         self._paths = (commands, events)
         self._on_request = on_request
         most = most or room()
-        self._commands = Port(commands, zmtp.ROUTER, most, gid, self._heard, lambda _: None)
+        self._commands = Port(commands, zmtp.ROUTER, most, gid, self._heard, self._gone)
         self._events = Port(events, zmtp.XPUB, most, gid, self._subscribed, self._unsubscribed)
         self._answers: OrderedDict[tuple[str, str], list[bytes] | None] = OrderedDict()
         self._remembered = 0
@@ -110,6 +110,8 @@ class Server:
         """Who has which role; it may be replaced at any time."""
         self.remote: Remote | None = None
         self.on_topics: Callable[[], None] = lambda: None
+        self.on_gone: Callable[[str, int], bool] = lambda *_: False
+        """Told of a request nobody waits for any more, and by whom it was made; True: it is given up."""
 
     @property
     def fds(self) -> list[int]:
@@ -171,7 +173,7 @@ class Server:
         who = each.who
         role = self.grants.role(who.uid, who.groups)
         delimiter = not frames[0] and len(frames) > 1
-        peer = Peer(each.number, delimiter, str(who), f"uid {who.uid}", role)
+        peer = Peer(each.number, delimiter, str(who), _principal(each), role)
         self.receive(peer, frames[1:] if delimiter else frames)
 
     def receive(self, peer: Peer, body: list[bytes]) -> None:
@@ -237,6 +239,13 @@ class Server:
             if oldest is None:
                 return  # all of them still wait for their effect
             self._remembered -= sum(map(len, self._answers.pop(oldest) or ()))
+
+    def _gone(self, each: Connection) -> None:
+        """Let go of what only a peer that is gone has waited for."""
+        for request_id in list(each.interests):
+            key = (_principal(each), request_id)
+            if key not in self._late and self._answers.get(key, ()) is None and self.on_gone(request_id, each.number):
+                del self._answers[key]
 
     def answer(self, asked: Asked, result: object, raw: bytes | None = None, *, keep: bool = True) -> None:
         """Send a result; `keep` False: do not remember it (reading twice is harmless, and the answer may be large)."""
@@ -318,13 +327,18 @@ class Server:
             return any(topic[:end] in found for end in range(len(topic) + 1))
         return any(topic.startswith(prefix) for prefix in found)
 
-    def publish(self, topic: str, body: bytes) -> None:
-        """Send to whoever subscribed; a slow one loses it and sees the gap by seq."""
+    def publish(self, topic: str, body: bytes, raw: bytes | None = None) -> None:
+        """Send to whoever subscribed; a slow one loses it and sees the gap by seq, or by offset."""
         if of_topic(topic) is None:
             return  # nobody has said who may hear it
-        self._events.publish(topic, zmtp.pack((topic.encode(), body)))
+        frames = [topic.encode(), body] + ([raw] if raw is not None else [])
+        self._events.publish(topic, zmtp.pack(frames))
         if self.remote is not None:
-            self.remote.publish(topic, body)
+            self.remote.publish(topic, frames)
+
+
+def _principal(each: Connection) -> str:
+    return f"uid {each.who.uid}"
 
 
 def _key(asked: Asked) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import socket
 import stat
 import subprocess
@@ -31,14 +32,13 @@ SILENT = 600
 
 
 def two_ports() -> int:
-    """Return a port that is free, as is the one after it."""
+    """Return a port that is free, as is the one after it; below those the kernel gives to connections of others."""
     for _ in range(100):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            with contextlib.suppress(OSError):
-                second.bind(("127.0.0.1", port + 1))
-                return port
+        port = random.randrange(20_000, 32_000, 2)
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
     raise AssertionError("no two ports")
 
 

@@ -267,6 +267,30 @@ def test_a_peer_has_so_many_open_requests_and_no_more(small: Small) -> None:
     small.until(lambda: small.asked[-1].request.id == "again")
 
 
+def test_what_only_a_peer_that_is_gone_waits_for_is_let_go(small: Small) -> None:
+    told: list[tuple[str, int]] = []
+    small.server.on_gone = lambda request_id, peer: bool(told.append((request_id, peer))) or True
+    made = small.connect(HELLO + message(b"", request("wait", "w")))
+    small.until(lambda: small.asked)
+    made.close()
+    small.until(lambda: told)
+    assert told == [("w", small.asked[0].peer.address)]
+    assert not small.server._answers, "asked again, it is handed over again"
+
+
+def test_a_turn_ends_though_many_have_much_to_say(small: Small) -> None:
+    small.server._on_request = lambda asked: time.sleep(0.005)
+    floods = [small.connect(HELLO) for _ in range(10)]
+    small.until(lambda: len(small.server._commands.connections) == 10)
+    small.server.pump()
+    for flood in floods:
+        for _ in range(100):
+            _pour(flood, message(b"", request("wait", os.urandom(8).hex())))
+    began = time.monotonic()
+    assert small.server.pump(), "more waits"
+    assert time.monotonic() - began < 0.02 + ports.EACH * 0.005 + 0.1
+
+
 def test_a_flood_of_one_peer_does_not_keep_another_waiting(small: Small) -> None:
     flood = small.connect(HELLO)
     small.until(lambda: small.server._commands.connections)
