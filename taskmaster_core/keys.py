@@ -137,12 +137,19 @@ def read_pair(path: str) -> Pair | None:
     return Pair(found["public"], found["secret"])
 
 
+def make_pair() -> Pair:
+    """Return a new key; one that begins with a dash would be taken for an option by every command line."""
+    while True:
+        public, secret = zmq.curve_keypair()
+        if not public.startswith(b"-"):
+            return Pair(public.decode(), secret.decode())
+
+
 def pair_at(path: str) -> Pair:
     """Return the key in a file, which is made if there is none."""
     found = read_pair(path)
     if found is None:
-        public, secret = zmq.curve_keypair()
-        found = Pair(public.decode(), secret.decode())
+        found = make_pair()
         _write(path, found._asdict())
     return found
 

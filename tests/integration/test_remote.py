@@ -52,11 +52,11 @@ class Far:
 
     def pair(self, role: str | None = None, name: str = "laptop") -> keys.Pair:
         """Return a new key, on the list if it has a role."""
-        public, secret = map(bytes.decode, zmq.curve_keypair())
+        made = keys.make_pair()
         if role is not None:
-            said = self.d.cli("host", "authorize", name, public, "--role", role)
+            said = self.d.cli("host", "authorize", name, made.public, "--role", role)
             assert said.returncode == 0, said.stderr
-        return keys.Pair(public, secret)
+        return made
 
     def ask(self, pair: keys.Pair | None, op: str = "ping", *select: str, core: str = "") -> Any:
         """Return the reply to one request, None if nobody answers."""
