@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import count
 from time import monotonic
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import msgspec
 import zmq
@@ -25,6 +25,9 @@ from taskmaster_core.errors import BadRequest, TaskmasterError, TimedOut, UsageE
 from taskmaster_core.follow import PAGE, Follower, Verdict
 from taskmaster_core.reach import Denial, Diagnosis, Look, diagnose
 from taskmaster_core.wire import MAX_FRAME, VERSION, Request
+
+if TYPE_CHECKING:
+    from taskmaster_core.keys import Curve
 
 __all__ = [
     "PAGE", "AsyncClient", "AsyncSubscription", "CoreSeen", "Denial", "Diagnosis", "Follower", "Look", "Message",
@@ -134,6 +137,7 @@ class AsyncClient:
         on_state: Callable[[State], None] | None = None,
         on_attempt: Callable[[], None] | None = None,
         silence: float = SILENCE,
+        curve: Curve | None = None,
     ) -> None:
         self.state: State = "searching"
         self.rtt: float | None = None
@@ -145,7 +149,11 @@ class AsyncClient:
         self._on_state = on_state
         self._on_attempt = on_attempt
         self._silence = silence
+        self.held_to = ""
+        """A role ("read-only") beyond which the core is to refuse everything."""
         self._context = zmq.Context()
+        if curve is not None:
+            curve.secure(self._context)
         self._dial = Dial(self._context, self.candidates, self)
         self._waiting: dict[str, _Waiting] = {}
         self._subscriptions: set[Subscription] = set()
@@ -272,7 +280,7 @@ class AsyncClient:
     ) -> tuple[Any, bytes]:
         """Return the result and the raw bytes that came with it; otherwise as `call`."""
         request = f"{self._name}-{next(self._numbers)}"
-        frame = _encode(Request(VERSION, request, op, list(select), dict(args or {})))
+        frame = _encode(Request(VERSION, request, op, list(select), dict(args or {}), self.held_to or msgspec.UNSET))
         self._waiting[request] = waiting = _Waiting(op, frame, into)
         self._watch_over()
         try:
@@ -400,7 +408,7 @@ class Subscription:
             self._drain.empty()
             with suppress(zmq.ZMQError):  # the peer is gone, and the endpoint with it
                 self._drain.socket.disconnect(self._at)
-        self._at = f"ipc://{events}"
+        self._at = paths.endpoint(events)
         self._drain.socket.connect(self._at)
         self._drain.look_again()
 

@@ -15,13 +15,16 @@ from itertools import count
 from json import JSONDecodeError, dumps, loads
 from sys import byteorder
 from time import monotonic
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import zmq
 
 from taskmaster_core import paths
-from taskmaster_core.errors import BadRequest, NoCore, TaskmasterError, TimedOut, UsageError, from_code
+from taskmaster_core.errors import BadRequest, NoCore, Refused, TaskmasterError, TimedOut, UsageError, from_code
 from taskmaster_core.follow import PAGE, Follower, Verdict
+
+if TYPE_CHECKING:  # whoever speaks to this machine needs no keys
+    from taskmaster_core.keys import Curve
 
 VERSION = 1
 MAX_FRAME = 1 << 20
@@ -33,10 +36,14 @@ SILENCE = 2.5
 FIRST_SILENCE = 1.0
 """Seconds without an answer until the core is asked whether it lives."""
 
+FAR = 5.0
+"""Seconds another machine has to answer a connection."""
+
 TRIES = 3
 """How often a request is repeated before the core counts as gone."""
 
 _NO_FILE = "no such file"
+_WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 Notice = Callable[[str], None]
 """Told, in words, that the core is restarting or silent."""
@@ -55,6 +62,8 @@ Watch = tuple["Subscription", Callable[[Message], None]]
 
 def probe(path: str) -> str | None:
     """Tell why nobody can be reached at a unix socket, None if somebody listens there."""
+    if path.startswith("tcp://"):
+        return _probe_far(path)
     if len(os.fsencode(path)) > paths.SUN_PATH:
         return "the path is too long for a socket"
     with socket.socket(socket.AF_UNIX) as probing:
@@ -66,6 +75,15 @@ def probe(path: str) -> str | None:
         except OSError as error:
             known = {ENOENT: _NO_FILE, ECONNREFUSED: "nobody listens"}
             return known.get(error.errno or 0, error.strerror or str(error))
+    return None
+
+
+def _probe_far(address: str) -> str | None:
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), FAR).close()
+    except (OSError, ValueError) as error:
+        return str(error)
     return None
 
 
@@ -117,13 +135,17 @@ class Client:
         silence: float = SILENCE,
         tries: int = TRIES,
         on_notice: Notice | None = None,
+        curve: Curve | None = None,
     ) -> None:
+        """Take the path of a command socket, or the address of a host and what it takes to speak to it."""
         self.commands = commands
         self.events = events or paths.events_beside(commands)
         self.on_notice: Notice = on_notice or _ignore
         self._silence = silence
         self._tries = tries
         self._context = zmq.Context()
+        if curve is not None:
+            curve.secure(self._context)
         self._numbers = count(1)
         # Unique over all clients and restarts: the core remembers ids to make repetitions harmless.
         self._name = f"{os.getpid():x}-{os.urandom(6).hex()}"
@@ -249,8 +271,8 @@ class Client:
         dealer.linger = 0
         dealer.reconnect_ivl = 50
         dealer.set_hwm(1000)
-        monitor = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        dealer.connect(f"ipc://{self.commands}")
+        monitor = dealer.get_monitor_socket(_WATCHED)
+        dealer.connect(paths.endpoint(self.commands))
         self._met = False
         return dealer, monitor
 
@@ -279,6 +301,8 @@ class Client:
 
     def _connection_news(self) -> str | None:
         kind = int.from_bytes(self._monitor.recv_multipart()[0][:2], byteorder)
+        if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            raise Refused(f"{self.commands} does not let this key in", "there: taskmaster host authorize NAME KEY")
         if kind == zmq.EVENT_DISCONNECTED:
             return "lost"
         first, self._met = not self._met, True
@@ -350,7 +374,7 @@ class Subscription:
         self.socket.reconnect_ivl = 50
         for topic in topics:
             self.add(topic)
-        self.socket.connect(f"ipc://{events}")
+        self.socket.connect(paths.endpoint(events))
 
     def __enter__(self) -> Self:
         return self

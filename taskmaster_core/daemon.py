@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskmaster_core import acts, boot, doctor, logops, shimlink
+from taskmaster_core.admission import Admission
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
@@ -55,8 +56,8 @@ class Core:
         self.recovery.on_link = self._link_made
         self.recovery.on_found = self._shim_found
         self.reports = Reports(self)
-        self._more = False
-        self._backlog = False
+        self.admission = Admission(started.runtime, self._poll, started.socketgroup, self._trouble)
+        self._more = self._backlog = False
         self._beat_every = _beat_every(started.environ)
 
     # Beginning ----------------------------------------------------------------------------------------------------
@@ -90,12 +91,11 @@ class Core:
         places = self.runtime.facts.setting.places
         server = Server(places.commands, places.events, self.ops.handle, self._started.socketgroup)
         server.bind()
-        server.on_topics = self._topics_changed
-        self.runtime.server = server
-        self.runtime.publisher.server = server
-        self.runtime.sampler.server = server
+        server.on_topics, server.on_gone = self._topics_changed, self.runtime.give_up
+        self.runtime.server = self.runtime.publisher.server = self.runtime.sampler.server = server
         for fd in server.fds:
             self._poll.register(fd, select.EPOLLIN)
+        self.admission.follow(self.runtime.supervisor.config.settings.access)
 
     # The loop -----------------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Core:
         return max(min(due) - self.runtime.now() + 0.0005, 0.0) if due else None
 
     def _pump(self) -> None:
-        """Take requests in. ZeroMQ's descriptors tell only of changes, so it is asked on every turn."""
+        """Take requests in."""
         if self.runtime.server is not None and not self.recovery.holds_requests:
             self._more = self.runtime.server.pump()
 
@@ -230,6 +230,7 @@ class Core:
         self.runtime.journal.keep(settings.journalkeep)
         self._started.eventlog.loglevel = settings.loglevel
         self._started.eventlog.path = settings.logfile or self.runtime.facts.setting.places.eventlog
+        self.admission.follow(settings.access)
 
     def _config_changed(self) -> None:
         """Be told by the watching thread that the files changed and are stable."""

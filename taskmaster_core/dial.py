@@ -16,6 +16,7 @@ import zmq
 
 from taskmaster_core import reach
 from taskmaster_core.drain import Drain
+from taskmaster_core.paths import endpoint
 
 FIRST = 0.2
 LONGEST = 5.0
@@ -129,7 +130,7 @@ class Dial:
         monitor = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | _OVER)
         self._monitor = Drain(monitor, self._news)
         self._dealer = Drain(dealer, self._told.dial_heard)
-        dealer.connect(f"ipc://{path}")
+        dealer.connect(endpoint(path))
         self._dealer.look_again()
         self._arm(HANDSHAKE, self._fail)
 

@@ -39,10 +39,10 @@ class LogOps:
     def topics_changed(self) -> None:
         """Watch the files somebody subscribed to, and no others."""
         server = self._runtime.server
-        topics = [topic for topic in server.topics if topic.startswith(TOPIC)] if server is not None else []
+        anything = server is not None and any(topic.startswith(TOPIC) for topic in server.topics)
         wanted: dict[str, list[tuple[Key, str]]] = {}
-        for key in self._runtime.supervisor.procs if topics else ():
-            if any(f"{TOPIC}{key}".startswith(topic) for topic in topics):
+        for key in self._runtime.supervisor.procs if anything else ():
+            if server is not None and server.wanted(f"{TOPIC}{key}"):
                 for stream, sink in self._runtime.files_of(key).items():
                     wanted.setdefault(sink["path"], []).append((key, stream))
         for path in wanted.keys() - self._watched.keys():

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from taskmaster_core import __version__, history, intents, memos, views
+from taskmaster_core import __version__, access, history, intents, memos, views
+from taskmaster_core.audit import Audit
 from taskmaster_core.errors import NoSuchJob, TaskmasterError, UnknownOp, UsageError
 from taskmaster_core.generations import Generations
 from taskmaster_core.history import History
@@ -36,6 +37,7 @@ class Ops:
         self.seen: frozenset[str] = frozenset()
         """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
         self.history = History()
+        self.audit = Audit(runtime)
         reloader.on_reloaded = self.reloaded
 
     def handle(self, asked: Asked) -> None:
@@ -46,8 +48,25 @@ class Ops:
             close = get_close_matches(request.op, TABLE, 1)
             hint = f"did you mean `{close[0]}`?" if close else ""
             self.refuse(asked, UnknownOp(f"unknown op `{request.op[:40]}`", hint))
-        else:
+        elif self._allowed(asked):
             self.attempt(op, asked)
+
+    def _allowed(self, asked: Asked) -> bool:
+        """Tell whether who asks has the role for it, and write down what acts and what is refused."""
+        request, peer = asked.request, asked.peer
+        needs = access.wanted(request.op, request.args)
+        try:
+            role = access.held_to(peer.role, request.as_ or "")
+            if needs is None or role < needs:
+                raise access.refusal(request.op, role, needs, peer.who)
+        except TaskmasterError as error:
+            if self.runtime.server is not None:
+                self.runtime.server.refuse(asked, error, keep=False)
+            self.audit.denied(asked, error)
+            return False
+        if access.acts(request.op, request.args) and request.id not in self.seen:
+            self.audit.asked(asked)
+        return True
 
     def reloaded(self, cause: Cause, generation: int) -> None:
         """Remember a reload that was carried out; `generation` was in force before."""
@@ -130,7 +149,10 @@ def seconds(asked: Asked, name: str = "timeout") -> float | None:
 def ping(ops: Ops, asked: Asked) -> None:
     """Answer that the core lives."""
     runtime = ops.runtime
-    said = {"version": __version__, "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid()}
+    said = {
+        "version": __version__, "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
+        "role": access.held_to(asked.peer.role, asked.request.as_ or "").word,
+    }  # fmt: skip
     runtime.reply(asked, said, keep=False)
 
 

@@ -139,8 +139,16 @@ def where_to_look(instance: str, environ: Mapping[str, str], uid: int, socket: s
     return list(dict.fromkeys(f"{path}/{COMMANDS}" for path in found))
 
 
+def endpoint(path: str) -> str:
+    """Return what ZeroMQ calls a socket: a path, or an address of another machine."""
+    return path if path.startswith("tcp://") else f"ipc://{path}"
+
+
 def events_beside(commands: str) -> str:
-    """Return the event socket that belongs to a command socket."""
+    """Return the event socket that belongs to a command socket; over tcp it is the port after it."""
+    if commands.startswith("tcp://"):
+        host, _, port = commands.rpartition(":")
+        return f"{host}:{int(port) + 1}"
     return os.path.join(os.path.dirname(commands), EVENTS)
 
 

@@ -13,9 +13,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from taskmaster_core.masking import MASK, masked, masked_words
 from taskmaster_core.spec import Config, Cost, JobSpec, Settings, cost_of
-
-MASK = "••••"
 
 
 class FieldChange(Struct, frozen=True):
@@ -164,10 +163,12 @@ def _parts(change: Change, new: JobSpec, alive: int, width: int, waiting: int) -
 
 
 def shown(name: str, value: Any) -> Any:
-    """Return a field's value as it may leave the core: of environment variables only the names (RELIABILITY §5)."""
+    """Return a field's value as it may leave the core: of variables the names, of commands no secret-looking value."""
     if name in ("env", "baseenv", "fileenv") and isinstance(value, dict):
         return dict.fromkeys(value, MASK)
-    return value
+    if name not in ("argv", "cmd") or value is None:
+        return value
+    return masked(value) if isinstance(value, str) else tuple(masked_words(value))
 
 
 def told(change: FieldChange) -> tuple[str, str]:
@@ -176,7 +177,7 @@ def told(change: FieldChange) -> tuple[str, str]:
         names = sorted(name for name in change.old | change.new if change.old.get(name) != change.new.get(name))
         old, new = ([name for name in names if name in side] for side in (change.old, change.new))
         return " ".join(f"{name}={MASK}" for name in old), " ".join(f"{name}={MASK}" for name in new)
-    return text(change.old), text(change.new)
+    return text(shown(change.name, change.old)), text(shown(change.name, change.new))
 
 
 def text(value: Any) -> str:

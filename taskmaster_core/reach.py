@@ -64,7 +64,12 @@ class Diagnosis(NamedTuple):
 
 
 def look(path: str) -> Look:
-    """Tell whether somebody listens at a unix socket. It never waits: these connect at once or not at all."""
+    """Tell whether somebody listens at a unix socket. It never waits: these connect at once or not at all.
+
+    Of an address of another machine it says that somebody does: only trying to connect tells.
+    """
+    if path.startswith("tcp://"):
+        return Look(path, 0)
     with socket.socket(socket.AF_UNIX) as probing:
         probing.setblocking(False)
         try:

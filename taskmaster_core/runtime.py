@@ -121,6 +121,8 @@ class Runtime:
         after, self._after = self._after, []
         for call in after:
             self.journal.barrier(self._remember_call(call), full=True)
+        if self.server is not None:
+            self.server.flush()
 
     def inherit(self, held: Mapping[str, object]) -> None:
         """Note what the shim holds of cores before: should it die, only we can tell the next one."""
@@ -262,6 +264,18 @@ class Runtime:
         self.asked[request_id] = asked
         if timeout is not None:
             self._limits[request_id] = self.timers.at(self.now() + timeout, lambda: on_timeout(request_id))
+
+    def give_up(self, request_id: str, peer: int) -> bool:
+        """Forget a request that only waits when its peer is gone; what acts goes on, and is answered if asked again."""
+        asked = self.asked.get(request_id)
+        if asked is None or asked.request.op != "wait" or asked.peer.address != peer:
+            return False
+        self.supervisor.give_up_waiting(request_id)
+        del self.asked[request_id]
+        limit = self._limits.pop(request_id, None)
+        if limit is not None:
+            limit.cancel()
+        return True
 
     def _answer(self, effect: Answer) -> None:
         settled = effect.settled

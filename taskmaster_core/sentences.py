@@ -15,7 +15,7 @@ Data = Mapping[str, Any]
 LEVELS = ("debug", "info", "warning", "error")
 
 _ERROR = frozenset({"fatal", "unkillable", "config_error"})
-_WARNING = frozenset({"failed", "backoff", "reload_refused", "core_replaced", "swept", "lost"})
+_WARNING = frozenset({"failed", "backoff", "reload_refused", "core_replaced", "swept", "lost", "denied"})
 _DEBUG = frozenset({"cleared", "core_ready", "intent"})
 
 
@@ -178,6 +178,19 @@ def _core(what: str) -> Callable[[Data], str]:
     return say
 
 
+def _request(data: Data) -> str:
+    select = data.get("select")
+    names = " ".join(map(str, select)) if isinstance(select, list | tuple) else ""
+    args = data.get("args")
+    more = ", ".join(f"{name} {value}" for name, value in args.items()) if isinstance(args, Mapping) else ""
+    return " ".join(part for part in (str(data.get("op", "?")), names, f"({more})" if more else "") if part)
+
+
+def _denied(data: Data) -> str:
+    times = f", {data['times']} times" if data.get("times", 1) != 1 else ""
+    return f"{data.get('who', 'somebody')} was refused `{_request(data)}`{times}: {data.get('reason', '')}"
+
+
 def _log_trouble(data: Data) -> str:
     if data.get("text"):
         return str(data["text"])
@@ -230,6 +243,8 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "core_ready": _core("is ready"),
     "core_stopping": lambda data: f"core is done, exit status {data.get('code', '?')}",
     "shutdown": _text("reason", "everything is being stopped: "),
+    "asked": lambda data: f"request: {_request(data)}",
+    "denied": _denied,
     "log_trouble": _log_trouble,
     "journal_trouble": _trouble("journal"),
     "watch_trouble": _trouble("config watching"),

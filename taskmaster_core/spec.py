@@ -196,6 +196,15 @@ _COSTS: dict[str, Cost] = {
 }
 
 
+class Access(Struct, frozen=True):
+    """Hold the `[taskmaster.access]` table: users by name or number, groups behind an `@`."""
+
+    operators: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
+    listen: str | None = None
+    """Where peers of other machines come in, as tcp://HOST:PORT; events are one port further."""
+
+
 class Settings(Struct, frozen=True):
     """Hold the `[taskmaster]` table."""
 
@@ -215,6 +224,7 @@ class Settings(Struct, frozen=True):
     """Events older than this many seconds are dropped from the journal."""
     shutdown: float | None = None
     """An ordered stop of everything takes at most this long, then the rest is killed; None: each job's own delays."""
+    access: Access = Access()
 
 
 class Config(Struct, frozen=True):

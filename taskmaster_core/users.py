@@ -9,7 +9,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -37,13 +38,24 @@ def _user(uid: int | str) -> pwd.struct_passwd | None:
 
 
 def group_number(gid: int | str) -> int:
-    """Return a group's number; raise UnknownUser for a name nobody has."""
-    if isinstance(gid, int):
-        return gid
+    """Return a group's number; raise UnknownUser for a name nobody has. Digits are a number, as in the config."""
+    if isinstance(gid, int) or gid.isdigit():
+        return int(gid)
     try:
         return grp.getgrnam(gid).gr_gid
     except KeyError:
         raise UnknownUser(f"there is no group named {gid!r}") from None
+
+
+def members(names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield ("user", uid) or, for names behind an @, ("group", gid); who does not exist any more has no role."""
+    for name in names:
+        with suppress(UnknownUser):
+            if name.startswith("@"):
+                yield "group", group_number(name[1:])
+            else:
+                user = None if name.isdigit() else _user(name)
+                yield "user", int(name) if user is None else user.pw_uid
 
 
 def identify(uid: int | str | None, gid: int | str | None) -> Identity:

@@ -21,7 +21,7 @@ MAX_FRAME = 1 << 20
 STATUS_SCHEMA = "taskmaster.status/1"
 
 
-class Request(Struct, forbid_unknown_fields=True):
+class Request(Struct, forbid_unknown_fields=True, rename={"as_": "as"}):
     """Ask the core for something; `id` makes a repetition harmless."""
 
     v: int
@@ -29,6 +29,8 @@ class Request(Struct, forbid_unknown_fields=True):
     op: str
     select: list[str] = []
     args: dict[str, Any] = {}
+    as_: str | msgspec.UnsetType = msgspec.UNSET
+    """A role to be held to, never more than one has."""
 
 
 class ErrorBody(Struct, omit_defaults=True):

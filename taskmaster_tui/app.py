@@ -79,6 +79,7 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
         self.link = link or Link(
             self.world, instance=self.options.instance, socket=self.options.socket, tell=self.changed
         )
+        self.link.client.held_to = "read-only" if self.options.read_only else ""
         self.commander = Commander(self)
         self.frozen: float | None = None
         """When the picture was stopped by hand (wall time), None if it lives."""

@@ -80,6 +80,8 @@ class Call:
     def _connect(self) -> Client:
         from taskmaster_core import client  # noqa: PLC0415  # see above
 
+        if self.options.host:
+            return self._connect_far(self.options.host)
         try:
             return client.connect(self.instance, self.options.socket, on_notice=self.out.hint)
         except NoCore:
@@ -89,6 +91,17 @@ class Call:
             if path is None:
                 raise
             return client.Client(path, on_notice=self.out.hint)
+
+    def _connect_far(self, name: str) -> Client:
+        from taskmaster_core import client  # noqa: PLC0415  # see above
+        from taskmaster_core.cli import host  # noqa: PLC0415  # only who leaves this machine needs keys
+
+        if self.options.socket:
+            raise UsageError("--host and --socket name two different cores")
+        address, curve = host.known(name)
+        if reason := client.probe(address):
+            raise NoCore(f"nobody answers at {address}: {reason}", "does the core there have `listen`?")
+        return client.Client(address, on_notice=self.out.hint, curve=curve)
 
     def ask(self, op: str, select: list[str] | None = None, *, watch: Watch | None = None, **args: Any) -> Any:
         """Return the core's answer to an operation on the selected."""

@@ -26,14 +26,14 @@ def tui(call: Call) -> int:
     """Run the TUI, or its line mode where a screen is not wanted or cannot be."""
     if call.options.plain or _is_plain():
         return _lines(call)
-    if not has_tui():
+    if not has_tui() or call.options.host:  # the screen reads output files itself, and those are elsewhere
         return _shell(call)
     return _become(call, command_line(call))
 
 
 def best(call: Call) -> int:
     """Run the best client until the person leaves it; return only where it is not the TUI."""
-    if not has_tui():
+    if not has_tui() or call.options.host:
         return _shell(call)
     return _lines(call) if _is_plain() else _become(call, command_line(call))
 

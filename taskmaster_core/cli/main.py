@@ -80,8 +80,8 @@ def run_line(words: Sequence[str], defaults: Namespace, client: Client | None, o
         command, options = parser.parse(words)
         if command is None:
             return ExitStatus.DONE
-        own_place = options.instance or options.socket
-        for name in ("config", "instance", "socket", "json", "quiet", "verbose", "yes", "timeout", "color"):
+        own_place = options.instance or options.socket or options.host
+        for name in ("config", "instance", "socket", "host", "json", "quiet", "verbose", "yes", "timeout", "color"):
             setattr(options, name, getattr(options, name) or getattr(defaults, name))
         return run(command, Call(options, _out_for(options), None if own_place else client))
     except parser.Asked as asked:

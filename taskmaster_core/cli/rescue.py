@@ -29,12 +29,12 @@ _LOOK = 0.02
 
 def holders(instance: str, config: list[str]) -> list[int]:
     """Return the pids of the shims that hold the instance, 0 for one that does not say."""
-    statedirs = [None, *_declared(config)]
+    statedirs = [None, *declared(config)]
     locks = {paths.places(instance, os.environ, os.geteuid(), statedir).lock for statedir in statedirs}
     return [pid for lock in locks if (pid := holder(lock)) is not None]
 
 
-def _declared(config: list[str]) -> Iterator[str]:
+def declared(config: list[str]) -> Iterator[str]:
     """Yield the state directories that the config files here name; a broken file names none."""
     for path in discover(config, os.environ, os.getcwd()).paths:
         with suppress(OSError, ValueError, AttributeError):

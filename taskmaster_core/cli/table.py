@@ -52,6 +52,7 @@ GLOBALS = (
     CONFIG,
     Arg(("--instance",), "which instance (default: default)", {"metavar": "NAME"}),
     Arg(("--socket",), "the core's command socket, or its directory", {"metavar": "PATH"}, "file"),
+    Arg(("--host",), "a core on another machine, as `taskmaster host add` has named it", {"metavar": "NAME"}),
     Arg(("--json",), "print the core's answer as JSON", {"action": "store_true"}),
     Arg(("-q", "--quiet"), "no hints and no progress", {"action": "store_true"}),
     Arg(("-v", "--verbose"), "say which core is asked and how long it took", {"action": "store_true"}),
@@ -342,6 +343,36 @@ COMMANDS: tuple[Command, ...] = (
                 {"nargs": "?", "type": "count", "metavar": "GENERATION"},
             ),
             Arg(("--list",), "show the generations there are", {"action": "store_true"}),
+        ),
+    ),
+    Command(
+        "host",
+        "more",
+        "keys and cores of other machines",
+        "host:host",
+        (
+            Arg(
+                ("what",),
+                "keygen: make your key, print its public half; authorize NAME KEY: let a key in here; "
+                "add NAME tcp://HOST:PORT KEY: remember a core elsewhere; list; rm NAME",
+                {"choices": ("keygen", "authorize", "add", "list", "rm"), "metavar": "keygen|authorize|add|list|rm"},
+            ),
+            Arg(("words",), "what it takes", {"nargs": "*", "metavar": "WORD"}),
+            Arg(
+                ("--role",),
+                "with authorize: read-only (default), operator or admin",
+                {"choices": ("read-only", "operator", "admin"), "metavar": "ROLE"},
+            ),
+            Arg(("--core",), "with keygen: the key of the core here", {"action": "store_true"}),
+            Arg(("--authorized",), "with rm: a key that is let in here", {"action": "store_true"}),
+        ),
+        "A core listens for other machines when `listen` in [taskmaster.access] says where, and lets in only keys that "
+        "were authorized there. Without any key: forward its socket with ssh and use --socket.",
+        (
+            "taskmaster host keygen",
+            "taskmaster host authorize laptop 'KEY' --role operator",
+            "taskmaster host add prod tcp://prod.example.org:4711 'KEY'",
+            "taskmaster --host prod status",
         ),
     ),
     Command("doctor", "more", "find out what is wrong with the machine or the set-up", "doctor:doctor"),

@@ -20,6 +20,7 @@ from taskmaster_core.config.trial import EnvLayer, Trial
 from taskmaster_core.config.values import Invalid, umask_of
 from taskmaster_core.config.world import World
 from taskmaster_core.launch import FACTS
+from taskmaster_core.masking import masked_words
 from taskmaster_core.spec import Backoff, JobSpec, LogSpec, Restart, Rlimit, StopStep
 
 _PLAIN = (
@@ -115,6 +116,8 @@ class Builder:
             return command.Command(("",))
         for warning in found.warnings:
             self.report("cmd", *warning)
+        if masked_words(found.argv) != list(found.argv):
+            self.report("cmd", "W107", "everybody on this machine can read a command line", "put it into an `envfile`")
         return found
 
     def _backoff(self) -> Backoff:

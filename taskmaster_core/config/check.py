@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from taskmaster_core.config import foreign
 from taskmaster_core.config.model import (
+    AccessKeys,
     BackoffKeys,
     File,
     LimitKeys,
@@ -33,7 +34,6 @@ _LATER: dict[str, dict[str, str]] = {
     "limits": {
         "memory": "limits of memory", "runtime": "limits of run time", "action": "limits of memory",
     },
-    "taskmaster": {"access": "roles"},
 }  # fmt: skip
 
 _TOP = {
@@ -257,7 +257,7 @@ def _unknown(source: Source, path: Path, value: Any, table: str) -> Finding:
     later = _LATER.get(table, {}).get(key)
     if later:
         return Finding("E401", f"`{key}` is not supported yet ({later})", "take it out", path, "key")
-    model = TABLES.get(table) or (SettingsKeys if table == "taskmaster" else Task)
+    model = (TABLES | {"taskmaster": SettingsKeys, "access": AccessKeys}).get(table, Task)
     if table == "task" and (hint := foreign.hint(key, value)):
         return _foreign(source, path, hint)
     return Finding("E101", f"unknown key {clipped(key)}", _nearest_key(key, table, model), path, "key")

@@ -17,11 +17,12 @@ from msgspec import Struct
 
 from taskmaster_core.config.build import Builder
 from taskmaster_core.config.check import Layer, Tables, read_tables
+from taskmaster_core.config.model import AccessKeys
 from taskmaster_core.config.problems import ERROR, Problem
 from taskmaster_core.config.source import Finding, Path, Source, errors_in
 from taskmaster_core.config.trial import EnvLayer
 from taskmaster_core.config.world import World
-from taskmaster_core.spec import Config, JobSpec, Settings
+from taskmaster_core.spec import Access, Config, JobSpec, Settings
 
 _MOST_FILES = 500
 _DEEPEST = 10
@@ -224,7 +225,21 @@ class _Loader:
             if isinstance(value, str) and self.world.group(value) is None:
                 source.report(Finding("E305", f'`socketgroup`: there is no group "{value}"', "", path))
             return str(value)
-        return value
+        return self._access(value, source) if name == "access" else value
+
+    def _access(self, keys: AccessKeys, source: Source) -> Access:
+        for name in ("operators", "readers"):
+            for index, who in enumerate(getattr(keys, name)):
+                if self.world.disk and not self._exists(who):
+                    kind = "group" if who.startswith("@") else "user"
+                    message = f'`{name}`: there is no {kind} "{who.removeprefix("@")}"'
+                    source.report(Finding("E305", message, "", ("taskmaster", "access", name, index)))
+        return Access(keys.operators, keys.readers, keys.listen)
+
+    def _exists(self, who: str) -> bool:
+        """Tell whether there is such a user or group; a number needs no name."""
+        name = who.removeprefix("@")
+        return name.isdigit() or (self.world.user(name) if name == who else self.world.group(name)) is not None
 
 
 def _name_path(layer: Layer) -> Path:

@@ -424,6 +424,25 @@ def _include(value: Any) -> tuple[str, ...]:
     return values.each(_listed(value, "paths"), _path)
 
 
+_PEERS = {"title": "users and groups", "type": "array", "items": {"type": ["string", "integer"]}}
+Peers = Annotated[tuple[str, ...], Reads(values.peers, _PEERS)]
+
+
+class AccessKeys(Keys):
+    """Who may do what. Root and the user of the core may do everything; members of `socketgroup` may look."""
+
+    operators: Peers = ()
+    """Who may look, and start, stop, restart, signal and scale: users by name or number, groups as "@name". They must
+    be able to reach the socket (`socketgroup`)."""
+    readers: Peers = ()
+    """Who may look and change nothing."""
+    listen: Annotated[
+        str | None, Reads(values.address, {"title": "address", "type": "string", "pattern": "^tcp://.+:[0-9]+$"})
+    ] = None
+    """Where clients of other machines come in: "tcp://HOST:PORT". Only keys that `taskmaster host authorize` has
+    written down are let in, with their role. Events take the port after it."""
+
+
 class SettingsKeys(Keys):
     """The core itself."""
 
@@ -451,6 +470,8 @@ class SettingsKeys(Keys):
     """How long events are kept."""
     shutdown: Annotated[float | None, _time(0, 7 * DAY)] = None
     """The longest an ordered stop of everything takes; then the rest is killed. Without it: each job's own delays."""
+    access: AccessKeys = Field(default_factory=AccessKeys)
+    """Who may do what."""
 
 
 class File(Keys):

@@ -13,8 +13,11 @@ from msgspec.structs import replace
 
 from taskmaster_core.config import model
 from taskmaster_core.config.problems import Problem
+from taskmaster_core.masking import secrets_in
 
-_MODELS = (model.File, model.Task, model.SettingsKeys, model.BackoffKeys, model.LogKeys, model.LimitKeys)
+_MODELS = (
+    model.File, model.Task, model.SettingsKeys, model.AccessKeys, model.BackoffKeys, model.LogKeys, model.LimitKeys,
+)  # fmt: skip
 _KEYS = frozenset(field.alias or name for each in _MODELS for name, field in each.model_fields.items()) - {"env"}
 _ASSIGNED = re.compile(r"\s*([a-z]+)\s*=")
 _TABLE = re.compile(r"\s*\[[^\"'=]*\]\s*(?:#.*)?$")
@@ -31,7 +34,9 @@ def discreet(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def _one(problem: Problem) -> Problem:
     also = tuple(replace(place, text=_masked(place.text)) for place in problem.also)
     if problem.code != _ENVFILE and _public(problem.text):
-        return replace(problem, also=also)
+        values = [problem.text[start:end].strip("\"'") for start, end in secrets_in(problem.text)]
+        message, help_ = _without(problem.message, values), _without(problem.help, values)
+        return replace(problem, text=_starred(problem.text), also=also, message=message, help=help_)
     values = _values(problem.text)
     return replace(
         problem, text=_masked(problem.text, whole=problem.code == _ENVFILE), also=also,
@@ -50,10 +55,17 @@ def _public(line: str) -> bool:
 def _masked(line: str, *, whole: bool = False) -> str:
     """Return a line with stars for its values, as many as there were characters: carets point where they pointed."""
     if not whole and _public(line):
-        return line
+        return _starred(line)
     if "=" not in line:
         return "*" * len(line)
     return _VALUE.sub(lambda found: "*" * len(found[0]), line)
+
+
+def _starred(line: str) -> str:
+    """Return a line of ours with stars for what looks secret in a command, as many as there were characters."""
+    for start, end in secrets_in(line):
+        line = line[:start] + "*" * (end - start) + line[end:]
+    return line
 
 
 def _values(line: str) -> list[str]:

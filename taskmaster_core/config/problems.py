@@ -49,6 +49,7 @@ CODES: dict[str, str] = {
     "W104": "text that looks like a variable or placeholder and is passed as it is",
     "W105": "a file of secrets that everybody can read",
     "W106": "a shell's own word without a shell",
+    "W107": "a secret in a command line",
 }
 """Every code with its meaning. Codes are never reused; tools may match on them."""
 

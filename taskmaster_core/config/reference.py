@@ -18,12 +18,22 @@ from pydantic_core import PydanticUndefined
 
 from taskmaster_core.config import model
 from taskmaster_core.config.foreign import LATER
-from taskmaster_core.config.model import BackoffKeys, File, Keys, LimitKeys, LogKeys, SettingsKeys, Task, TaskKeys
+from taskmaster_core.config.model import (
+    AccessKeys,
+    BackoffKeys,
+    File,
+    Keys,
+    LimitKeys,
+    LogKeys,
+    SettingsKeys,
+    Task,
+    TaskKeys,
+)
 from taskmaster_core.config.problems import CODES
 from taskmaster_core.config.values import spell
 from taskmaster_core.spec import Cost, JobSpec, cost_of
 
-_MODELS: tuple[type[Keys], ...] = (Task, TaskKeys, BackoffKeys, LogKeys, LimitKeys, SettingsKeys, File)
+_MODELS: tuple[type[Keys], ...] = (Task, TaskKeys, BackoffKeys, LogKeys, LimitKeys, AccessKeys, SettingsKeys, File)
 
 _COST_IN_WORDS = {
     Cost.LIVE: "nothing restarts",
@@ -120,7 +130,7 @@ def reference() -> str:
         parts.append(f"## {title}\n")
         if table is not File:
             parts.append(f"{' '.join((table.__doc__ or '').split())}\n")
-        costs = table not in (File, SettingsKeys)
+        costs = table not in (File, SettingsKeys, AccessKeys)
         parts.append(_table(table, properties[table.__name__], texts[table.__name__], costs=costs))
     later = ", ".join(f"`{key}`" for key in LATER)
     parts.append(_LATER.format(later=later))
@@ -197,6 +207,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`[task.log]`", LogKeys),
     ("`[task.limits]`", LimitKeys),
     ("`[taskmaster]`", SettingsKeys),
+    ("`[taskmaster.access]`", AccessKeys),
 )
 
 _HEAD = """\
@@ -234,8 +245,8 @@ may only include more.
 _LATER = """\
 ## Not yet
 
-{later}, `stdin = "pipe"`, the limits `memory`, `runtime` and `action`, and `[taskmaster.access]` are not
-supported yet. Each is an error (E401), never ignored.
+{later}, `stdin = "pipe"` and the limits `memory`, `runtime` and `action` are not supported
+yet. Each is an error (E401), never ignored.
 
 ## Problems
 

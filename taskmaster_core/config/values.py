@@ -370,3 +370,30 @@ def _variable(name: str, value: Any) -> None:
     if not name or "=" in name or "\0" in name:
         raise Invalid(f"{clipped(name)} cannot be a variable's name")
     text(value)
+
+
+def _peer(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(integer(0, 2**32 - 2)(value))
+    name = text(value)
+    if not name.removeprefix("@") or set(name) & set(" :,"):
+        raise Invalid(f"{clipped(name)} is no user and no group", 'write "deploy", 1001 or "@ops"')
+    return name
+
+
+def peers(value: Any) -> tuple[str, ...]:
+    """Read a list of users, by name or number, and groups behind an @."""
+    if not isinstance(value, list):
+        raise wrong_type(value, "an array of users and groups", "put it into [ ]")
+    return each(value, _peer)
+
+
+_ADDRESS = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_.*-]+):([0-9]{1,5})")
+
+
+def address(value: Any) -> str:
+    """Read where to listen: tcp://HOST:PORT, with room for the port after it."""
+    found = _ADDRESS.fullmatch(text(value))
+    if found is None or not 1 <= int(found[2]) <= 65_534:
+        raise Invalid("no address to listen at", 'write "tcp://HOST:PORT"; events take the port after it')
+    return str(value)

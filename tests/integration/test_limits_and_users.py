@@ -214,6 +214,8 @@ def with_secrets(version: str) -> str:
     jobs = [
         job("web", SLEEP, env=own, envfile='"vars.env"'),
         job("broken", words("/no/such"), env=own, retry="0"),
+        job("talker", words("sh", "-c", f"API_TOKEN={MARK}-a-{version} exec sleep 1000", f"--password={MARK}-b")),
+        job("caller", words("sleep", "1000", "--secret", f"{MARK}-d-{version}"), numprocess="0"),
     ]
     return f'[env]\nSHARED_TOKEN = "{MARK}-t-{version}"\n' + "\n".join(jobs)
 

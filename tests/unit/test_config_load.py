@@ -328,7 +328,6 @@ def test_a_key_of_a_later_version_is_refused_by_name(key):
         'stdin = "pipe"',
         '[task.limits]\nmemory = "1GB"',
         '[task.limits]\nruntime = "1h"',
-        "[taskmaster.access]\noperators = []",
     ],
 )
 def test_a_value_of_a_later_version_is_refused_too(text):

@@ -58,3 +58,12 @@ def test_key_line_and_caret_stay_where_they_were() -> None:
     assert found.text == "env = {TOKEN = *****, WRONG =**}"
     assert (found.line, found.column, found.also[0].text) == (3, 31, found.text)
     assert (found.message, found.help) == ("`WRONG` is ***", 'write "***"')
+
+
+def test_S04_a_secret_in_a_command_is_warned_of_and_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "taskmaster.toml"
+    file.write_text('[[task]]\nname = "web"\ncmd = "run --password=hunter2"\nautostrat = true\n')
+    problems = discreet(load([str(file)], {}, privileged=False).problems)
+    assert [each.code for each in problems] == ["E101", "W107"]
+    assert "hunter2" not in repr(problems)
+    assert "run --password=*******" in problems[1].text
