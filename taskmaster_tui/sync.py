@@ -246,12 +246,18 @@ class Sync:
             else:
                 self._happened(await self._client.caught_up(follower, RECENT))
                 follower.settle(self._owing)
+            if self._hole(follower):  # some were dropped on their way, too late for the answer
+                self._happened(await self._client.caught_up(follower, RECENT))
         except TaskmasterError:
             self._late.clear()  # they are in the journal too, and the next beat shows that they are missing
         finally:
             self._catching = None
         late, self._late = self._late, []
         self._happened([event for event in late if follower.take(event.seq)])
+
+    def _hole(self, follower: Follower) -> bool:
+        """Tell whether what came meanwhile does not begin where the answer ended."""
+        return next((each.seq > follower.seq + 1 for each in self._late if each.seq > follower.seq), False)
 
     async def _first_page(self, follower: Follower) -> None:
         """Read the last events there were. What is numbered but not yet published will come, and is no news before."""

@@ -171,6 +171,22 @@ async def test_earlier_events_are_known_but_are_no_news(core: FakeCore) -> None:
         assert seen.events == []
 
 
+async def test_P12_what_got_lost_while_the_first_page_was_on_its_way_is_asked_for(core: FakeCore) -> None:
+    def events(request: dict[str, Any]) -> list[dict[str, Any]]:
+        if "since" in request["args"]:
+            return [event(n) for n in range(request["args"]["since"] + 1, 11)]
+        while core._xpub.poll(0) or "event" not in core.topics:
+            core._subscribed(core._xpub.recv())
+        core._xpub.send_multipart([b"event.started", json.dumps(event(10)).encode()])  # 8 and 9 were dropped
+        time.sleep(0.1)
+        return [event(6), event(7)]
+
+    core.on("events", events)
+    async with linked(core) as seen:
+        await seen.until(lambda: seen.events == [8, 9, 10])
+        assert [each.seq for each in seen.link.recent] == [6, 7, 8, 9, 10]
+
+
 async def test_what_happened_while_the_core_was_away_is_told(core: FakeCore) -> None:
     core.on("status", lambda request: status(job("web", process("web:0")), boot=core.boot, seq=core.seq))
     async with linked(core) as seen:
