@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskmaster_core import acts, boot, doctor, logops, shimlink
+from taskmaster_core import acts, boot, doctor, logops, shimlink, terminals
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
@@ -167,6 +167,7 @@ class Core:
             heard = shimlink.to_stimulus(report)
             if heard is not None:
                 self.runtime.supervisor.report(*heard, self.runtime.now())
+                terminals.moved(self.runtime, report)
             else:
                 self._notice(report)
         if newest:
@@ -188,6 +189,8 @@ class Core:
                 self.logs.rotated(str(report["path"]), str(report["part"]))
             case "loss":
                 self._loss(report)
+            case "output" | "screen" | "took" | "choked":
+                terminals.heard(self.runtime, report)
             case "adopted" | "error":
                 kind = "adopted" if report["t"] == "adopted" else "notice"
                 self.runtime.fact(kind, cause, message=str(report.get("message")))
@@ -329,7 +332,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-TABLE |= acts.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+TABLE |= acts.TABLE | terminals.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
 
 if __name__ == "__main__":
     code = main()

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from taskmaster_core import machine, memos, orders
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal import Journal
+from taskmaster_core.leases import Leases
 from taskmaster_core.machine import Forget, KillTree, Signal, Spawn
 from taskmaster_core.orders import Setting
 from taskmaster_core.publisher import Publisher
@@ -73,6 +74,11 @@ class Runtime:
         """The requests that wait for an effect, by id."""
         self.texts: dict[str, str] = {}
         """Sentences that go with the answers of requests, by id."""
+        self.leases = Leases()
+        """Who is attached to terminals."""
+        self.lease_timer = False
+        self.awaited: dict[str, Callable[[Order], None]] = {}
+        """What the shim is to answer, by the name that its answer bears."""
         self._limits: dict[str, Timer] = {}
         self._orders: list[Order] = []
         self._own_memo: Order = {}

@@ -221,10 +221,10 @@ class Server:
         """Tell whether anybody subscribed to this topic (by prefix, as ZeroMQ does)."""
         return any(topic.startswith(prefix) for prefix in self.topics)
 
-    def publish(self, topic: str, body: bytes) -> None:
-        """Send to whoever subscribed; a slow one loses it and sees the gap by seq."""
+    def publish(self, topic: str, body: bytes, raw: bytes | None = None) -> None:
+        """Send to whoever subscribed; a slow one loses it and sees the gap by seq, or by offset."""
         try:
-            self._xpub.send_multipart([topic.encode(), body], zmq.NOBLOCK)
+            self._xpub.send_multipart([topic.encode(), body] + ([raw] if raw is not None else []), zmq.NOBLOCK)
         except zmq.ZMQError:
             return
 

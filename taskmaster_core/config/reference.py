@@ -234,7 +234,7 @@ may only include more.
 _LATER = """\
 ## Not yet
 
-{later}, `stdin = "pipe"`, the limits `memory`, `runtime` and `action`, and `[taskmaster.access]` are not
+{later}, the limits `memory`, `runtime` and `action`, and `[taskmaster.access]` are not
 supported yet. Each is an error (E401), never ignored.
 
 ## Problems
