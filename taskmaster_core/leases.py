@@ -20,8 +20,6 @@ class Lease(Struct):
     id: str
     key: Key
     who: str
-    wants: bool
-    """Would like to type: it does when nobody else does."""
     until: float
 
 
@@ -37,21 +35,12 @@ class Leases:
         old = self._leases.get(id_)
         if old is not None and old.key != key:
             self.drop(id_)
-        lease = Lease(id_, key, who, write, now + LASTS)
+        lease = Lease(id_, key, who, now + LASTS)
         self._leases[id_] = lease
         if not write and self._writers.get(key) == id_:
             del self._writers[key]
         if write and (takeover or key not in self._writers):
             self._writers[key] = id_
-        return lease
-
-    def renew(self, id_: str, now: float) -> Lease | None:
-        """Return the lease, good for a while again; None when there is none of this id."""
-        lease = self._leases.get(id_)
-        if lease is not None:
-            lease.until = now + LASTS
-            if lease.wants:
-                self._writers.setdefault(lease.key, id_)
         return lease
 
     def find(self, id_: str) -> Lease | None:

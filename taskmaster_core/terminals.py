@@ -134,7 +134,7 @@ def _sent(runtime: Runtime, asked: Asked, outcomes: list[Outcome]) -> None:
 
 
 def attach(ops: Ops, asked: Asked) -> None:
-    """Begin to look at a terminal, and to type if nobody else does; or go on, after something was missed."""
+    """Look at a terminal, and type if nobody else does; again, every two seconds: stay, and get what was missed."""
     runtime, proc = ops.runtime, _terminal_of(ops, asked)
     id_ = arg(asked, "lease", str, default="")
     if not 0 < len(id_) <= 64:
@@ -173,17 +173,6 @@ def _shown(runtime: Runtime, asked: Asked, lease: Lease, report: Report) -> None
 def _standing(runtime: Runtime, lease: Lease) -> Report:
     writer = runtime.leases.writer(lease.key)
     return {"write": runtime.leases.writes(lease), "writer": writer.who if writer is not None else None, "lasts": LASTS}
-
-
-def renew(ops: Ops, asked: Asked) -> None:
-    """Stay attached for another while."""
-    runtime, lease = ops.runtime, _lease(ops, asked)
-    before = runtime.leases.writer(lease.key)
-    runtime.leases.renew(lease.id, runtime.now())
-    _writer_changed(runtime, lease.key, before)
-    proc = runtime.supervisor.procs.get(lease.key)
-    said = {**_standing(runtime, lease), "run": proc.run if proc is not None else 0}
-    runtime.reply(asked, said, keep=False)
 
 
 def type_in(ops: Ops, asked: Asked) -> None:
@@ -298,5 +287,5 @@ def moved(runtime: Runtime, report: Report) -> None:
 _COMING = frozenset({State.PENDING, State.BACKOFF})
 
 TABLE = {
-    "send": send, "attach": attach, "renew": renew, "input": type_in, "resize": resize, "detach": detach,
+    "send": send, "attach": attach, "input": type_in, "resize": resize, "detach": detach,
 }  # fmt: skip

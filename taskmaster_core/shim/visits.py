@@ -63,7 +63,10 @@ class Visits:
         return inlet.put(data, end=bool(order.get("end")))
 
     def _heard_already(self, order: Order) -> bool:
-        """Tell whether this was typed before: a viewer that lost the core sends again what nobody has confirmed."""
+        """Tell whether this was typed before, or comes before its turn.
+
+        A viewer that lost the core sends again, from where the last screen says, what nobody may have typed.
+        """
         if not order.get("lease"):
             return False
         name = (order["key"], order["run"])
@@ -71,7 +74,7 @@ class Visits:
             self._heard = {each: seen for each, seen in self._heard.items() if each in self._house.runs}
         heard = self._heard.setdefault(name, {})
         number = int(order["n"])
-        if number <= heard.get(order["lease"], 0):
+        if number != heard.get(order["lease"], 0) + 1:
             return True
         heard.pop(order["lease"], None)
         heard[order["lease"]] = number
