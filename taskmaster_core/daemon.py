@@ -167,8 +167,7 @@ class Core:
             heard = shimlink.to_stimulus(report)
             if heard is not None:
                 self.runtime.supervisor.report(*heard, self.runtime.now())
-                terminals.moved(self.runtime, report)
-            else:
+            if not terminals.heard(self.runtime, report) and heard is None:
                 self._notice(report)
         if newest:
             self.runtime.acknowledge(newest)
@@ -189,8 +188,6 @@ class Core:
                 self.logs.rotated(str(report["path"]), str(report["part"]))
             case "loss":
                 self._loss(report)
-            case "output" | "screen" | "took" | "choked":
-                terminals.heard(self.runtime, report)
             case "adopted" | "error":
                 kind = "adopted" if report["t"] == "adopted" else "notice"
                 self.runtime.fact(kind, cause, message=str(report.get("message")))

@@ -22,6 +22,8 @@ from taskmaster_core.wire import Cause, Done, Outcome
 TOPIC = "tty."
 MOST = 1 << 15
 """Bytes typed in one request."""
+CROWD = 50
+"""So many may be attached to one terminal."""
 WIDEST = 10_000
 """Columns or rows of a terminal."""
 
@@ -142,6 +144,8 @@ def attach(ops: Ops, asked: Asked) -> None:
     since, size = _number(asked, "since", 1 << 62), _size(asked)
     same_run = _number(asked, "run", 1 << 62) == proc.run
     known, before = runtime.leases.find(id_), runtime.leases.writer(proc.key)
+    if known is None and len(runtime.leases.on(proc.key)) >= CROWD:
+        raise Refused(f"{CROWD} are attached to {proc.key} already")
     lease = runtime.leases.grant(
         id_, proc.key, asked.peer.who, write=arg(asked, "write", bool, default=True),
         takeover=arg(asked, "takeover", bool, default=False), now=runtime.now(),
@@ -162,7 +166,7 @@ def _shown(runtime: Runtime, asked: Asked, lease: Lease, report: Report) -> None
     gone = bool(report["gone"])
     raw = b"" if gone else binascii.a2b_base64(report["data"])
     said = {
-        **_standing(runtime, lease), "key": report["key"], "run": report["run"], "waiting": gone,
+        **_standing(runtime, lease), "key": str(lease.key), "run": report["run"], "waiting": gone,
         "offset": 0 if gone else report["offset"], "heard": 0 if gone else report["heard"],
         "size": None if gone else report["size"],
     }  # fmt: skip
@@ -255,33 +259,47 @@ def _writer_changed(runtime: Runtime, key: Key, before: Lease | None) -> None:
         _publish(runtime, str(key), {"writer": now.who if now is not None else None})
 
 
-def heard(runtime: Runtime, report: Report) -> None:
-    """Pass on what the shim says of a terminal."""
+def heard(runtime: Runtime, report: Report) -> bool:
+    """Pass on what the shim says of a terminal, also that a run began or ended; tell whether nobody else cares."""
     match report["t"]:
         case "output":
             said = {"run": report["run"], "offset": report["offset"]}
             _publish(runtime, report["key"], said, binascii.a2b_base64(report["data"]))
         case "choked":
             _publish(runtime, report["key"], {"run": report["run"], "choked": report["why"]})
-        case _:
+        case "screen" | "took":
             call = runtime.awaited.pop(str(report["id"]), None)
             if call is not None:
                 call(report)
+        case "spawned":
+            _moved(runtime, report, {"started": True})
+            return False
+        case "exited" | "failed":
+            _ended(runtime, report)
+            return False
+        case _:
+            return False
+    return True
 
 
-def moved(runtime: Runtime, report: Report) -> None:
-    """Tell those who are attached that a run began or ended."""
-    key = parse_key(report["key"])
-    if report["t"] == "unkillable" or not runtime.leases.on(key):
-        return
-    proc = runtime.supervisor.procs.get(key)
-    if report["t"] == "spawned":
-        _publish(runtime, str(key), {"run": report["run"], "started": True})
-        return
-    over = proc is None or (proc.goal is not Goal.UP or proc.state not in ALIVE | _COMING)
+def forsake(runtime: Runtime) -> None:
+    """Answer all that the shim will answer no more: it is dead."""
+    calls, runtime.awaited = runtime.awaited, {}
+    for call in calls.values():
+        call({"why": "the shim died meanwhile: it may have been typed, or not", "gone": True, "key": "", "run": 0})
+
+
+def _moved(runtime: Runtime, report: Report, news: Report) -> None:
+    if runtime.leases.on(parse_key(report["key"])):
+        _publish(runtime, report["key"], {"run": report["run"], **news})
+
+
+def _ended(runtime: Runtime, report: Report) -> None:
+    proc = runtime.supervisor.procs.get(parse_key(report["key"]))
+    over = proc is None or proc.goal is not Goal.UP or proc.state not in ALIVE | _COMING
     state = proc.state.value if proc is not None else "gone"
     end = {name: report[name] for name in ("code", "signal", "message") if report.get(name) is not None}
-    _publish(runtime, str(key), {"run": report["run"], "ended": end, "state": state, "over": over})
+    _moved(runtime, report, {"ended": end, "state": state, "over": over})
 
 
 _COMING = frozenset({State.PENDING, State.BACKOFF})

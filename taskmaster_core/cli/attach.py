@@ -28,6 +28,8 @@ RENEW = 2.0
 _SOON, _RETRY = 0.05, 0.5
 _AWAY = 2.5
 """Seconds without an answer until the core counts as away."""
+_FLOOD = 1 << 15
+"""Bytes that come at once when a job paints faster than anybody can read."""
 _HELD = 4096
 """Keys (reads of them) that wait for a core at most."""
 
@@ -55,6 +57,35 @@ def attach(call: Call) -> int:
     return 128 + visit.signal if visit.signal else ExitStatus.DONE
 
 
+class Typed:
+    """Number what is typed, and keep it until it is known to have arrived."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._kept: deque[tuple[int, bytes]] = deque(maxlen=_HELD)
+
+    def add(self, data: bytes) -> int:
+        """Keep bytes; return their number."""
+        self.number += 1
+        self._kept.append((self.number, data))
+        return self.number
+
+    def lost(self, heard: int, asked: int) -> list[bytes]:
+        """Forget what has arrived, up to `heard`; return all later ones if one up to `asked`, which should, has not."""
+        while self._kept and self._kept[0][0] <= heard:
+            self._kept.popleft()
+        if heard >= asked:
+            return []
+        left = [data for _, data in self._kept]
+        self._kept.clear()
+        self.number = heard
+        return left
+
+    def forget(self) -> None:
+        """Keep nothing: nobody would take it."""
+        self._kept.clear()
+
+
 class Visit:
     """Hold one attachment: where we are in the output, and what was typed and may not have arrived."""
 
@@ -69,13 +100,14 @@ class Visit:
         self._detach = spellings(key)
         self._name = f"ctrl+{chr(key[0] | 0x40).lower()}"
         self._run, self._offset = int(said["run"]), 0
-        self._number = 0
-        self._typed: deque[tuple[int, bytes]] = deque(maxlen=_HELD)
+        self._typed = Typed()
         self._asks: dict[str, int] = {}
         """Requests to attach that are not answered, and what was typed before each."""
         self._requests = 0
         self._due = 0.0
         self._heard = monotonic()
+        self._redraw_at = 0.0
+        self._over_told = 0
         self._fresh = True
         self._takeover = False
         self._end: str | None = None
@@ -163,7 +195,7 @@ class Visit:
         if self._fresh or self._takeover:
             columns, rows = self.screen.size()
             args |= {"columns": columns, "rows": rows, "redraw": True, "takeover": self._takeover}
-        self._asks[self._ask("attach", args, [self.key])] = self._number
+        self._asks[self._ask("attach", args, [self.key])] = self._typed.number
         if len(self._asks) > 20:
             del self._asks[next(iter(self._asks))]
         self._due = monotonic() + (_RETRY if silent > _AWAY or self._fresh else RENEW)
@@ -194,16 +226,12 @@ class Visit:
 
     def _type(self, data: bytes) -> None:
         if self._writes:
-            self._number += 1
-            self._typed.append((self._number, data))
-            self._send(self._number, data)
+            text = binascii.b2a_base64(data, newline=False).decode("ascii")
+            number = self._typed.add(data)
+            self._ask("input", {"lease": self.lease, "run": self._run, "n": number, "data": text})
         elif self._wants and data in (b"a", b"A"):
             self._takeover = True
             self._renew()
-
-    def _send(self, number: int, data: bytes) -> None:
-        text = binascii.b2a_base64(data, newline=False).decode("ascii")
-        self._ask("input", {"lease": self.lease, "run": self._run, "n": number, "data": text})
 
     # From the core ----------------------------------------------------------------------------------------------------
 
@@ -225,37 +253,25 @@ class Visit:
             self._fresh = True
             return
         if said["run"] != self._run:
-            self._run, self._number = said["run"], 0
-            self._typed.clear()
+            self._run, self._typed = said["run"], Typed()
             self._paint_anew(said["offset"], raw)
             self._resize()
         elif self._fresh:
             self._paint_anew(said["offset"], raw)
         elif said["offset"] > self._offset:
             self._paint_anew(said["offset"], raw)
-            self._resize(redraw=True)
+            self._resize_soon()
         else:
             self._paint(said["offset"], raw)
         self._fresh = False
-        self._send_again(said["heard"], asked)
-
-    def _send_again(self, heard: int, asked: int) -> None:
-        """Drop what has arrived; send again, in order, what should have and has not."""
-        while self._typed and self._typed[0][0] <= heard:
-            self._typed.popleft()
-        if heard >= asked:
-            return
-        left = [data for _, data in self._typed]
-        self._typed.clear()
-        self._number = heard
-        for data in left:
+        for data in self._typed.lost(said["heard"], asked):
             self._type(data)
 
     def _standing(self, writes: bool) -> None:
         if writes == self._writes:
             return
         self._writes = writes
-        self._typed.clear()
+        self._typed.forget()
         self._show_title()
         if writes:
             self._resize(redraw=True)
@@ -279,12 +295,25 @@ class Visit:
             self._again()  # another run, or another one who types
 
     def _output(self, run: int, offset: int, raw: bytes) -> None:
-        if run != self._run or offset > self._offset:
+        if run == self._run and offset > self._offset and len(raw) >= _FLOOD:
+            self._offset = offset  # more is painted than anybody can see: what was left out is not asked for
+            self._paint(offset, raw)
+            self._resize_soon()
+        elif run != self._run or offset > self._offset:
             self._again()
         else:
             self._paint(offset, raw)
 
+    def _resize_soon(self) -> None:
+        """Have the job paint itself anew; it costs it something, so not too often."""
+        if monotonic() >= self._redraw_at:
+            self._redraw_at = monotonic() + _RETRY
+            self._resize(redraw=True)
+
     def _over(self, said: dict[str, Any]) -> None:
+        if said["run"] == self._over_told:
+            return  # what the run left behind has ended too
+        self._over_told = said["run"]
         end = said["ended"]
         how = f"with code {end['code']}" if "code" in end else f"by signal {end.get('signal', '?')}"
         text = f"[{clean(self.key)} ended {how}"

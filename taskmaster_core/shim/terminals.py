@@ -32,7 +32,8 @@ KEPT = 1 << 16
 _SLACK = 1 << 14  # so much more is kept before the oldest is cut off: cutting moves all the rest
 _CHUNK = 1 << 16
 _DRAIN = 1 << 18  # bytes at the end of a run; the kernel holds less
-_PACE = 0.004  # seconds between two words of output: the first comes at once, a flood in larger pieces
+_PACE = 0.004  # seconds between two words of output: the first comes at once
+_FLOOD, _FLOOD_PACE = 1 << 14, 0.02  # of more than can be read only the newest is told, and less often
 _LATER = 0.02  # seconds until a core that reads slowly is tried again
 _NUDGE = 0.03  # seconds a wrong height lasts: a program that redraws only for another size must see it
 COLUMNS, ROWS = 80, 24
@@ -101,7 +102,8 @@ class Terminal(Stream):
         if len(self._tail) > KEPT + _SLACK:
             del self._tail[:-KEPT]
         if self._attended and self._timer is None:
-            wait = self._told_at + _PACE - time.monotonic()
+            flood = self.total - self._told > _FLOOD
+            wait = self._told_at + (_FLOOD_PACE if flood else _PACE) - time.monotonic()
             if wait <= 0:
                 self._tell()
             else:

@@ -287,6 +287,14 @@ def test_attaching_is_refused_with_a_reason(daemon: Start) -> None:
     assert (said.returncode, "needs a terminal" in said.stderr) == (7, True)
 
 
+def test_a_flood_can_be_watched_and_left_at_once(daemon: Start, attach: Attach) -> None:
+    it = daemon(CAT.replace('"cat"\ntty', '"yes floods"\nstdout = "null"\ntty'))
+    at = attach(it, "cat")
+    at.wait_for("floods")
+    at.send(DETACH)
+    at.wait_for("status 0", 5)
+
+
 def test_typing_is_echoed_within_three_milliseconds_at_the_median(daemon: Start, attach: Attach) -> None:
     it = daemon(ECHO)
     at = attach(it, "echo", columns=400)
@@ -311,3 +319,21 @@ def _words(pid: int) -> bytes:
     except OSError:
         return b""
     return b"" if words.startswith((b"/bin/sh", b"sh\0")) else words
+
+
+# In the full screen --------------------------------------------------------------------------------------------------
+
+
+def test_a_in_the_full_screen_hands_the_terminal_over_and_takes_it_back(daemon: Start, sit: Callable[..., Any]) -> None:
+    it = daemon(CAT)
+    screen = sit(it)
+    screen.wait_for(seat.rows_are(cat="1/1 up"))
+    screen.send("a")
+    screen.wait_for("[attached to cat:0")
+    screen.type("typed here")
+    screen.send("Enter")
+    screen.wait_for(lambda text: text.count("typed here") == 2)
+    screen.send("C-]")
+    screen.wait_for("back from cat:0")
+    screen.wait_for(seat.rows_are(cat="1/1 up"))
+    assert it.output("cat:0").count("typed here") == 2
