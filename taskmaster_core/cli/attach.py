@@ -30,6 +30,7 @@ _AWAY = 2.5
 """Seconds without an answer until the core counts as away."""
 _FLOOD = 1 << 15
 """Bytes that come at once when a job paints faster than anybody can read."""
+_PIECE = 1 << 13
 _HELD = 4096
 """Keys (reads of them) that wait for a core at most."""
 
@@ -86,6 +87,37 @@ class Typed:
         self._kept.clear()
 
 
+class Picture:
+    """Hold where we are in what the job paints, and what of it is still to be shown."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.offset = 0
+        self.waiting = bytearray()
+        self._screen = screen
+
+    def add(self, offset: int, raw: bytes) -> bool:
+        """Take what is new in these bytes; tell whether older ones had to be left out: the terminal is too slow."""
+        new = raw[self.offset - offset :]
+        self.offset += len(new)
+        self.waiting += new
+        crowded = len(self.waiting) > _FLOOD << 1
+        if crowded:
+            del self.waiting[:-_FLOOD]
+        return crowded
+
+    def anew(self, offset: int, raw: bytes) -> None:
+        """Begin again with an old picture."""
+        self.offset = offset + len(raw)
+        if raw:
+            self.waiting[:] = (CLEAR if offset else b"") + replayed(raw, cut=offset > 0)
+
+    def show(self, most: int) -> None:
+        """Paint a piece: keys come first, also where the terminal is slower than the job."""
+        if self.waiting:
+            self._screen.show(bytes(self.waiting[:most]))
+            del self.waiting[:most]
+
+
 class Visit:
     """Hold one attachment: where we are in the output, and what was typed and may not have arrived."""
 
@@ -99,13 +131,14 @@ class Visit:
         self._writes = bool(said["write"])
         self._detach = spellings(key)
         self._name = f"ctrl+{chr(key[0] | 0x40).lower()}"
-        self._run, self._offset = int(said["run"]), 0
+        self._run = int(said["run"])
         self._typed = Typed()
         self._asks: dict[str, int] = {}
         """Requests to attach that are not answered, and what was typed before each."""
         self._requests = 0
         self._due = 0.0
         self._heard = monotonic()
+        self._picture = Picture(self.screen)
         self._redraw_at = 0.0
         self._over_told = 0
         self._fresh = True
@@ -126,6 +159,7 @@ class Visit:
         self._sub = self._context.socket(zmq.SUB)
         for socket, path in ((self._dealer, self._places[0]), (self._sub, self._places[1])):
             socket.linger = 200
+            socket.rcvhwm = 100
             socket.reconnect_ivl = 20
             socket.connect(f"ipc://{path}")
         self._sub.subscribe(f"tty.{self.key}")
@@ -142,8 +176,9 @@ class Visit:
         for each in (self._sub, self._dealer, self.screen.source, self.screen.wake):
             poller.register(each, zmq.POLLIN)
         self._show_title()
+        self._renew()  # before any key: the job must have the right size by then
         while not self._ended:
-            wait = max(self._due - monotonic(), 0)
+            wait = 0 if self._picture.waiting else max(self._due - monotonic(), 0)
             ready = dict(poller.poll(int(wait * 1000) + 1))
             if self.screen.wake in ready:
                 self._heed()
@@ -155,6 +190,9 @@ class Visit:
                 self._drain(self._dealer, self._answer)
             if monotonic() >= self._due:
                 self._renew()
+            self._picture.show(_PIECE)
+        if not self.signal and self._end:
+            self._picture.show(_FLOOD << 1)
         return self._end or ""
 
     def _drain(self, socket: zmq.Socket[bytes], take: Any) -> None:
@@ -190,8 +228,14 @@ class Visit:
         """Say that we are still here, and have what was missed."""
         silent = monotonic() - self._heard
         if silent > _AWAY and not os.path.exists(self._places[0]):
-            raise NoCore("the core has ended", "taskmaster up starts it")
-        args = {"lease": self.lease, "write": self._wants, "run": self._run, "since": self._offset, "redraw": False}
+            raise NoCore("the core has ended")
+        args = {
+            "lease": self.lease,
+            "write": self._wants,
+            "run": self._run,
+            "since": self._picture.offset,
+            "redraw": False,
+        }
         if self._fresh or self._takeover:
             columns, rows = self.screen.size()
             args |= {"columns": columns, "rows": rows, "redraw": True, "takeover": self._takeover}
@@ -202,7 +246,6 @@ class Visit:
         self._takeover = False
 
     def _again(self) -> None:
-        """Ask soon for what is missing."""
         self._due = min(self._due, monotonic() + _SOON)
 
     def _resize(self, *, redraw: bool = False) -> None:
@@ -254,12 +297,12 @@ class Visit:
             return
         if said["run"] != self._run:
             self._run, self._typed = said["run"], Typed()
-            self._paint_anew(said["offset"], raw)
+            self._picture.anew(said["offset"], raw)
             self._resize()
         elif self._fresh:
-            self._paint_anew(said["offset"], raw)
-        elif said["offset"] > self._offset:
-            self._paint_anew(said["offset"], raw)
+            self._picture.anew(said["offset"], raw)
+        elif said["offset"] > self._picture.offset:
+            self._picture.anew(said["offset"], raw)
             self._resize_soon()
         else:
             self._paint(said["offset"], raw)
@@ -268,13 +311,11 @@ class Visit:
             self._type(data)
 
     def _standing(self, writes: bool) -> None:
-        if writes == self._writes:
-            return
-        self._writes = writes
-        self._typed.forget()
-        self._show_title()
-        if writes:
-            self._resize(redraw=True)
+        if writes != self._writes:
+            self._writes = writes
+            self._typed.forget()
+            self._show_title()
+            self._resize(redraw=writes)
 
     def _show_title(self) -> None:
         more = "" if self._writes else " · looking on" + ", a takes over" * self._wants
@@ -295,11 +336,12 @@ class Visit:
             self._again()  # another run, or another one who types
 
     def _output(self, run: int, offset: int, raw: bytes) -> None:
-        if run == self._run and offset > self._offset and len(raw) >= _FLOOD:
-            self._offset = offset  # more is painted than anybody can see: what was left out is not asked for
+        missed = offset > self._picture.offset
+        if run == self._run and missed and len(raw) >= _FLOOD:
+            self._picture.offset = offset  # more is painted than anybody can see: what was left out is not asked for
             self._paint(offset, raw)
             self._resize_soon()
-        elif run != self._run or offset > self._offset:
+        elif run != self._run or missed:
             self._again()
         else:
             self._paint(offset, raw)
@@ -320,15 +362,8 @@ class Visit:
         if said["over"]:
             self._finish(text + f" and is {said['state']}]")
         else:
-            self.screen.show(f"\r\n{text}; it will be started again · {self._name} detaches]\r\n".encode())
+            self._picture.waiting += f"\r\n{text}; it will be started again · {self._name} detaches]\r\n".encode()
 
     def _paint(self, offset: int, raw: bytes) -> None:
-        new = raw[self._offset - offset :]
-        if new:
-            self._offset += len(new)
-            self.screen.show(new)
-
-    def _paint_anew(self, offset: int, raw: bytes) -> None:
-        self._offset = offset + len(raw)
-        if raw:
-            self.screen.show((b"" if not offset else CLEAR) + replayed(raw, cut=offset > 0))
+        if self._picture.add(offset, raw):
+            self._resize_soon()

@@ -173,7 +173,6 @@ def test_one_types_others_look_on_and_may_take_over(daemon: Start, attach: Attac
     first.send("two\r")
     second.wait_for(lambda screen: screen.text().count("two") == 2)
     second.send("a")
-    it.wait(lambda: len([each for each in it.events("attached") if each.data["write"]]) >= 1)
     deadline = time.monotonic() + 10
     while it.output("cat:0").count("three") < 2:
         assert time.monotonic() < deadline, second.screen.text()
