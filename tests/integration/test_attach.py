@@ -172,7 +172,10 @@ def test_one_types_others_look_on_and_may_take_over(daemon: Start, attach: Attac
     second.send("nobody hears this\r")
     first.send("two\r")
     second.wait_for(lambda screen: screen.text().count("two") == 2)
+    look = {"lease": "probe", "write": False}
+    before = it.request("attach", "cat", **look)["writer"]
     second.send("a")
+    it.wait(lambda: it.request("attach", "cat", **look)["writer"] != before)
     deadline = time.monotonic() + 10
     while it.output("cat:0").count("three") < 2:
         assert time.monotonic() < deadline, second.screen.text()
@@ -291,7 +294,7 @@ def test_a_flood_can_be_watched_and_left_at_once(daemon: Start, attach: Attach) 
     at = attach(it, "cat")
     at.wait_for("floods")
     at.send(DETACH)
-    at.wait_for("status 0", 5)
+    it.wait(lambda: b"status 0" in bytes(at.raw or b""), what="it has ended")  # the screen of the tests does not scroll
 
 
 def test_typing_is_echoed_within_three_milliseconds_at_the_median(daemon: Start, attach: Attach) -> None:
