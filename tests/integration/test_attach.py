@@ -172,7 +172,7 @@ def test_one_types_others_look_on_and_may_take_over(daemon: Start, attach: Attac
     second.send("nobody hears this\r")
     first.send("two\r")
     second.wait_for(lambda screen: screen.text().count("two") == 2)
-    look = {"lease": "probe", "write": False}
+    look: dict[str, Any] = {"lease": "probe", "write": False}
     before = it.request("attach", "cat", **look)["writer"]
     second.send("a")
     it.wait(lambda: it.request("attach", "cat", **look)["writer"] != before)
