@@ -255,7 +255,7 @@ class _Parts:
         )  # fmt: skip
         supervisor = Supervisor(begun.intents)
         runtime = Runtime(facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake))
-        runtime.inherit(self._hello.get("memos") or {})
+        runtime.entrusted.inherit(self._hello.get("memos") or {})
         if trouble:
             runtime.troubles["generations"] = trouble
         self._awake(runtime, declared, number)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskmaster_core import acts, boot, doctor, logops, shimlink
+from taskmaster_core import acts, boot, doctor, logops, shimlink, terminals
 from taskmaster_core.admission import Admission
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
@@ -186,6 +186,7 @@ class Core:
             self.recovery.begin()
         except Fenced as why:
             raise LinkClosed(f"{closed}; {why}") from closed
+        terminals.forsake(self.runtime)
         self._trouble("shim", self.recovery.refused or "it died; another one is being started")
 
     def _link_made(self) -> None:
@@ -298,7 +299,7 @@ class Reports:
             heard = shimlink.to_stimulus(self._core.recovery.complete(report))
             if heard is not None:
                 self._runtime.supervisor.report(*heard, self._runtime.now())
-            else:
+            if not terminals.heard(self._runtime, report) and heard is None:
                 self._notice(report)
         if newest:
             self._runtime.acknowledge(newest)
@@ -379,7 +380,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-TABLE |= acts.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+TABLE |= acts.TABLE | terminals.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
 
 if __name__ == "__main__":
     code = main()

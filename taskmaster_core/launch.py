@@ -29,6 +29,9 @@ FACTS = ("TASKMASTER_JOB", "TASKMASTER_INDEX", "TASKMASTER_RUN", "TASKMASTER_INS
 WORDS = frozenset({"log", "null", "inherit", "stdout"})
 """The redirections that are no path."""
 
+TERM = "xterm-256color"
+"""What a terminal of ours is called where the environment does not say: most who attach have one much like it."""
+
 _TOKEN = re.compile(
     r"\{(?P<escaped>\{(?:name|index(?::0\d\d?)?|\.Id|\.Time)\})\}"
     r"|\{(?P<plain>name|index(?::0(?P<width>\d\d?))?|\.Id|\.Time)\}"
@@ -169,11 +172,13 @@ def launch(
     def path(template: str) -> str:
         return template if template in WORDS else expand(template, names, env)
 
+    if spec.tty and env.get("TERM", "dumb") == "dumb":
+        env["TERM"] = TERM
     return Launch(
         argv=tuple(expand(word, names, env, dollars=spec.shell is None) for word in spec.argv),
         env=env,
         cwd=path(spec.workingdir),
-        stdin=path(spec.stdin),
+        stdin="pipe" if spec.stdin == "pipe" else path(spec.stdin),
         stdout=path(spec.stdout),
         stderr=path(spec.stderr),
     )

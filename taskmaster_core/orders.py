@@ -53,7 +53,7 @@ def spawn_order(effect: Spawn, setting: Setting, now_unix: int) -> Order:
     return {
         "t": "spawn", "key": str(key), "run": effect.run, "argv": list(what.argv), "env": what.env, "cwd": what.cwd,
         "umask": spec.umask, "uid": who.uid, "gid": who.gid, "groups": who.groups, "nice": spec.nice,
-        "limits": [[each.name, each.soft, each.hard] for each in spec.limits], "stdin": what.stdin,
+        "limits": [[each.name, each.soft, each.hard] for each in spec.limits], "stdin": what.stdin, "tty": spec.tty,
         **_sinks(spec, key, what, who, setting.places), "stop": _recipe(spec), "killgroup": spec.killgroup,
     }  # fmt: skip
 

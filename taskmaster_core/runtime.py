@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from taskmaster_core import machine, memos, orders
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal import Journal
+from taskmaster_core.leases import Leases
 from taskmaster_core.machine import Forget, KillTree, Signal, Spawn
 from taskmaster_core.orders import Setting
 from taskmaster_core.publisher import Publisher
@@ -36,7 +37,7 @@ _MANY = 20
 """So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
 
 
-_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch"})
+_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "input", "screen", "attend", "resize"})
 """Orders that mean nothing to another shim, or are given to it again."""
 
 
@@ -49,6 +50,29 @@ class Facts(Struct):
     shim_pid: int
     config_paths: tuple[str, ...]
     setting: Setting
+
+
+class Entrusted:
+    """Mirror the memos that the shim holds for us: should it die, only we can tell the next one."""
+
+    def __init__(self) -> None:
+        self._memos: dict[str, object] = {}
+
+    def inherit(self, held: Mapping[str, object]) -> None:
+        """Note what the shim holds of cores before."""
+        self._memos = {key: memo for key, memo in held.items() if not key[1:].isdigit()}
+
+    def note(self, frame: Iterable[Order]) -> None:
+        """Follow what a frame has the shim remember and forget."""
+        for order in frame:
+            if order["t"] == "memo" and order["memo"] is None:
+                self._memos.pop(order["key"], None)
+            elif order["t"] == "memo":
+                self._memos[order["key"]] = order["memo"]
+
+    def orders(self) -> Iterable[Order]:
+        """Return what gives all of it to another shim."""
+        return ({"t": "memo", "key": key, "memo": memo} for key, memo in self._memos.items())
 
 
 class Runtime:
@@ -77,6 +101,11 @@ class Runtime:
         """The requests that wait for an effect, by id."""
         self.texts: dict[str, str] = {}
         """Sentences that go with the answers of requests, by id."""
+        self.leases = Leases()
+        """Who is attached to terminals."""
+        self.lease_timer = False
+        self.awaited: dict[str, Callable[[Order], None]] = {}
+        """What the shim is to answer, by the name that its answer bears."""
         self._limits: dict[str, Timer] = {}
         self._orders: list[Order] = []
         self._own_memo: Order = {}
@@ -86,7 +115,7 @@ class Runtime:
         self._kept: deque[int] = deque()
         self._files: dict[Key, dict[str, Order]] = {}
         self._linked = True
-        self._memos: dict[str, object] = {}  # what the shim holds for us: the next shim gets it again
+        self.entrusted = Entrusted()
 
     # Time ---------------------------------------------------------------------------------------------------------
 
@@ -115,7 +144,7 @@ class Runtime:
         self._keep_rows()
         if self._orders and self._linked:
             frame, self._orders = self._orders, []
-            self._mirror(frame)
+            self.entrusted.note(frame)
             self.link.send(frame)
         self.publisher.flush()
         after, self._after = self._after, []
@@ -124,23 +153,12 @@ class Runtime:
         if self.server is not None:
             self.server.flush()
 
-    def inherit(self, held: Mapping[str, object]) -> None:
-        """Note what the shim holds of cores before: should it die, only we can tell the next one."""
-        self._memos = {key: memo for key, memo in held.items() if not key[1:].isdigit()}
-
-    def _mirror(self, frame: Iterable[Order]) -> None:
-        for order in frame:
-            if order["t"] == "memo" and order["memo"] is None:
-                self._memos.pop(order["key"], None)
-            elif order["t"] == "memo":
-                self._memos[order["key"]] = order["memo"]
-
     def cut(self) -> None:
         """Close the wire to a shim that is dead; what was decided for it is void, what it was to remember is kept."""
         self.link.close()
         self._linked = False
         self.settle()
-        self._mirror(self._orders)
+        self.entrusted.note(self._orders)
         self._orders.clear()
 
     def shim_is(self, pid: int) -> None:
@@ -151,10 +169,10 @@ class Runtime:
     def restore(self) -> None:
         """Begin with another shim: it is told what the one before it knew, then what was decided meanwhile."""
         meanwhile, self._orders = self._orders, []
-        self._mirror(meanwhile)
+        self.entrusted.note(meanwhile)
         self._linked = True
         self.acked = 0  # it counts its reports anew
-        self.order(*({"t": "memo", "key": key, "memo": memo} for key, memo in self._memos.items()))
+        self.order(*self.entrusted.orders())
         self.order({"t": "ready"}, *(order for order in meanwhile if order["t"] not in _OF_THE_OLD_WIRE))
 
     def _carry_out(self, effect: Outcomes) -> None:

@@ -156,7 +156,9 @@ class JobSpec(Struct, frozen=True):
     stderr: Annotated[str, _SINK] = "log"
     """As stdout; also "stdout"."""
     stdin: Annotated[str, _RELAUNCH] = "null"
-    """"null" or an absolute path (template)."""
+    """"null", "pipe" or an absolute path (template)."""
+    tty: Annotated[bool, _RELAUNCH] = False
+    """Run on a terminal of its own: then it is stdin, stdout and stderr."""
     baseenv: Annotated[dict[str, str], _RELAUNCH] = {}
     """The `[env]` table of the file; values are templates; the weakest of the three."""
     fileenv: Annotated[dict[str, str], _RELAUNCH] = {}

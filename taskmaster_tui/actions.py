@@ -93,6 +93,10 @@ ACT = (
     ),
     Action("job.release", "Release", "restart automatically again", "P", "taskmaster release {sel}", "rows live write", group=_ACT),
     Action("job.reset", "Reset", "forget the failures counted so far", "ctrl+e", "taskmaster reset {sel}", "rows live write", group=_ACT),
+    Action(
+        "job.attach", "Attach", "give it this terminal; ctrl+] comes back", "a", "taskmaster attach {sel}",
+        "rows live write", 6, _ACT,
+    ),
     Action("job.edit", "Edit", "edit this job in your editor, at its line", "e", "taskmaster edit {job}", "rows write", 8, _ACT),
     Action("job.why", "Why?", "why it is in this state, and what comes next", "d", "taskmaster why {sel}", "rows live", 7, "Look"),
     Action("job.copy", "Copy", "copy this line", "y", needs="rows", group="Look"),

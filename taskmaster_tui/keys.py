@@ -31,7 +31,7 @@ PRESETS: dict[str, dict[str, str]] = {
     },
     "mprocs": {
         "job.start": "s", "job.stop": "x", "job.kill": "X", "job.restart": "r", "jobs.add": "a", "app.quit": "q",
-        "app.zoom": "z", "job.copy": "v,y",
+        "app.zoom": "z", "job.copy": "v,y", "job.attach": "ctrl+a",
     },
 }  # fmt: skip
 """What each changes of the default; everything else stays as it is."""

@@ -64,6 +64,17 @@ class Managing:
         said = {0: ("saved", "good"), 6: ("not saved: the file would be invalid", "error")}
         self.tm.say(*said.get(status, (f"the editor ended with status {status}: nothing was changed", "warn")))
 
+    async def attach(self, key: str) -> None:
+        """Give the terminal to a process until the person comes back; its command line is our own."""
+        try:
+            status = await outside.in_terminal(self.tm, self._command("attach", key))
+        except OSError as error:
+            self.tm.say(clean(f"{error}"), "error")
+            return
+        self.tm.screen.refresh(layout=True)
+        why = {0: f"back from {key}", 7: f"{key} cannot be attached to", 3: "the core has ended"}
+        self.tm.say(clean(why.get(status, f"attach ended with status {status}")), "error" if status else "good")
+
     async def roll_back(self, generation: int | None) -> None:
         """Write back and apply an earlier generation."""
         await self._write_back("rollback", *([str(generation)] if generation is not None else []))

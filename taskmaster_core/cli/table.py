@@ -69,6 +69,7 @@ _SOME = Arg(
     ("selectors",), "jobs or processes: web, web:3, web:*, 'w*', @tag, all", {"nargs": "*", "metavar": "SEL"}, "job"
 )
 _NEED = _SOME._replace(options={"nargs": "+", "metavar": "SEL"})
+_PROCESS = Arg(("process",), "which process: web, web:3", {"metavar": "PROC"}, "job")
 _NO_WAIT = Arg(("--no-wait",), "do not wait for the effect", {"action": "store_true"})
 _SINCE = ("--since",)
 _WHEN = {"metavar": "TIME"}
@@ -217,6 +218,37 @@ COMMANDS: tuple[Command, ...] = (
         "act:signal",
         (Arg(("signal",), "name or number: HUP, SIGUSR1, 10", {"metavar": "SIG"}), _NEED),
         examples=("taskmaster signal HUP nginx",),
+    ),
+    Command(
+        "send",
+        "act",
+        "type a line to the input of a process",
+        "send:send",
+        (
+            _PROCESS,
+            Arg(("text",), "the line; `-`: all of standard input", {"nargs": "?", "metavar": "TEXT"}),
+            Arg(("-n", "--no-newline"), "send it without a newline at its end", {"action": "store_true"}),
+            Arg(("--eof",), "then end the input (a pipe), or press ctrl+d (a terminal)", {"action": "store_true"}),
+        ),
+        'For jobs with stdin = "pipe" or tty = true. A job that does not read is not waited for: what it cannot take '
+        "is refused; with `-` its reading is waited for, 10 seconds or as long as --timeout says.",
+        ("taskmaster send game 'say hello'", "taskmaster send db:0 - --eof < dump.sql"),
+    ),
+    Command(
+        "attach",
+        "act",
+        "give this terminal to a process that has one",
+        "attach:attach",
+        (
+            _PROCESS,
+            Arg(("--read-only",), "look on, type nothing", {"action": "store_true"}),
+            Arg(("--takeover",), "type, also if somebody else does: who then looks on", {"action": "store_true"}),
+            Arg(("--detach-key",), "the key that leaves (default: ^])", {"default": "^]", "metavar": "KEY"}),
+        ),
+        "For jobs with tty = true. Shows the last screen, passes on every key and the size of the terminal. One types, "
+        "any number look on; `a` there takes over. The detach key leaves the job running, and so does the end of this "
+        "terminal.",
+        ("taskmaster attach vim", "taskmaster attach web:1 --read-only"),
     ),
     Command(
         "scale",

@@ -25,7 +25,7 @@ from taskmaster_core.spec import Backoff, JobSpec, LogSpec, Restart, Rlimit, Sto
 
 _PLAIN = (
     "description", "tags", "autostart", "numprocess", "exitcodes", "successdelay", "retry", "killgroup", "cleanenv",
-    "nice", "exitwith", "protected",
+    "nice", "exitwith", "protected", "tty",
 )  # fmt: skip
 """Keys that the spec holds as the file gives them."""
 
@@ -68,7 +68,8 @@ class Builder:
         )
         self._check_nice()
         self._check_log()
-        return self._with_paths(spec)
+        spec = self._with_paths(spec)
+        return self._on_terminal(spec) if spec.tty else spec
 
     # layers
 
@@ -145,6 +146,17 @@ class Builder:
         log = LogSpec(**self._log())
         if log.direct and self._log().get("maxsize"):
             self.report("log", "E304", "with `direct` nothing is rotated", "take `maxsize` or `direct` out")
+
+    def _on_terminal(self, spec: JobSpec) -> JobSpec:
+        """Return the spec of a job with a terminal, which has one output and no other input."""
+        for key, words in (("stdin", ("null",)), ("stderr", ("stdout", "log"))):
+            if self.layer(key) is not None and self.get(key) not in words:
+                self.report(key, "E304", "with `tty` the terminal is input and output", f"take `{key}` out")
+        if spec.stdout == "inherit":
+            self.report("stdout", "E304", "with `tty` the job has its own terminal", 'write "log", "null" or a path')
+        if spec.log.direct:
+            self.report("log", "E304", "`direct` and `tty` exclude each other", "take one of them out")
+        return replace(spec, stdin="null", stderr="stdout")
 
     def _limits(self) -> tuple[Rlimit, ...]:
         limits = []

@@ -20,7 +20,6 @@ LATER: dict[str, str] = {
     "watch": "restart on file changes",
     "rolling": "rolling restarts",
     "hooks": "hooks",
-    "tty": "pseudo-terminals",
 }
 """Keys of a task that this version refuses by name."""
 
@@ -133,6 +132,7 @@ def _copied(value: Any) -> str | None:
 Translate = Callable[[Any], str | None]
 
 _SAME: dict[str, tuple[str, ...]] = {
+    "tty": ("is_tty",),
     "cmd": ("command", "ExecStart", "script", "exec", "run", "program", "entrypoint"),
     "name": ("process_name", "container_name", "title"),
     "description": ("Description", "desc"),
@@ -192,7 +192,6 @@ _NOTES: dict[str, str] = {
     "cron_restart": "it will be `schedule`, which is not supported yet",
     "max_memory_restart": "it will be `limits.memory`, which is not supported yet",
     "is_daemon": "a job must stay in the foreground: give the program its switch for that",
-    "is_tty": "it will be `tty`, which is not supported yet",
     "image": "containers are not started; write the command",
     "Type": "every job is of the simple kind",
     "exec_mode": "there is no cluster mode: write numprocess = N",

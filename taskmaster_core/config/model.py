@@ -138,10 +138,8 @@ def _stderr(value: Any) -> str:
 
 def _stdin(value: Any) -> str:
     path = values.text(value)
-    if path == "pipe":
-        raise values.Invalid('stdin = "pipe" is not supported yet', 'write "null" or a path', "E401")
     if not path or path in ("log", "inherit", "none", "/dev/stdin"):
-        raise values.Invalid(f'"{path}" is no word here', 'write "null" or a path', "E307")
+        raise values.Invalid(f'"{path}" is no word here', 'write "null", "pipe" or a path', "E307")
     return path
 
 
@@ -377,7 +375,10 @@ class TaskKeys(Keys):
     stderr: Annotated[str, Reads(_stderr, _REDIRECTION)] = "log"
     """As `stdout`; "stdout": together with it."""
     stdin: Annotated[str, Reads(_stdin, _REDIRECTION)] = "null"
-    """"null" or the path of a file."""
+    """"null", "pipe" (what `taskmaster send` writes), or the path of a file."""
+    tty: Boolean = False
+    """Run on a terminal of its own, as stdin, stdout and stderr: `taskmaster attach` shows it and types to it, `stdout`
+    says where its output is logged. TERM is xterm-256color where it would be missing or "dumb"."""
     env: Variables = {}
     """Variables, over those of the core, `[env]` and `envfile`. Placeholders are replaced; a value sees those before
     it."""

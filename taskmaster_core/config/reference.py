@@ -245,8 +245,8 @@ may only include more.
 _LATER = """\
 ## Not yet
 
-{later}, `stdin = "pipe"` and the limits `memory`, `runtime` and `action` are not supported
-yet. Each is an error (E401), never ignored.
+{later} and the limits `memory`, `runtime` and `action` are not supported yet.
+Each is an error (E401), never ignored.
 
 ## Problems
 

@@ -20,6 +20,7 @@ from taskmaster_core.launch import FACTS, WORDS, ExpandError, check_template, en
 from taskmaster_core.spec import JobSpec, Key
 
 _BARE = re.compile(r"(?<![\\$])\$([A-Za-z_]\w*)", re.ASCII)
+_WORDS_OF = {"workingdir": frozenset[str](), "stdin": frozenset({"null", "pipe"})}
 _DEFAULT = "set it, or write a default: ${NAME:-default}"
 
 
@@ -107,7 +108,7 @@ class Trial:
         source = (layer or self.task).source
         if template is None:
             return literal(source.directory)
-        if layer is None or (template in WORDS and key != "workingdir"):
+        if layer is None or (template in _WORDS_OF.get(key, WORDS)):
             return template
         spot = (*layer.path, key)
         if template == "~" or template.startswith("~/"):

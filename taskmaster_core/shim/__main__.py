@@ -67,6 +67,7 @@ class Shim:
         self.shutdown = Shutdown(self.house, self.core)
         self.core.on_order = self.orders.carry_out
         sinks.hint = self.core.say
+        sinks.live = self.core.say_live
         self.loop.watch(signals_fd, self._signals, rank=WIRE)
 
     def prepare(self) -> None:

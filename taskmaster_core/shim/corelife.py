@@ -126,6 +126,13 @@ class CoreLife:
         if self._link is not None:
             self._link.say(report)
 
+    def say_live(self, report: Report) -> bool:
+        """Tell the present core what is worth nothing later; False when it has not read what it was told before."""
+        if self._link is None or self._link.crowded:
+            return False
+        self._link.say(report)
+        return True
+
     def listen(self) -> None:
         """Take in what the core has sent already: that it is ready may be among it."""
         if self._link is not None:

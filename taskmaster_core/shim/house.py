@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cgroups import Groves
+    from inlets import Inlet
     from loop import Loop
     from paths import Places
     from runs import Run
@@ -47,6 +48,7 @@ class House:
         self.inherited: frozenset[int] = frozenset((1, 2))
         self.nofile = 1024
         self.runs: dict[tuple[str, int], Run] = {}
+        self.inlets: dict[tuple[str, int], Inlet] = {}
         self.pids: set[int] = set()
         self.on_empty: Callable[[], None] = lambda: None
         self._answers: dict[str, tuple[int, list[Report]]] = {}
@@ -61,6 +63,9 @@ class House:
     def forget(self, run: Run) -> None:
         """Let go of a run of which nothing is left."""
         self.runs.pop((run.key, run.run), None)
+        inlet = self.inlets.pop((run.key, run.run), None)
+        if inlet is not None:
+            inlet.close()
         if run.ours:
             self.pids.discard(run.pid)
         self.loop.after(0, self.on_empty)

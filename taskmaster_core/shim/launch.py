@@ -13,12 +13,14 @@ import signal
 
 import cgroups
 import files
+import inlets
 import kernel
 import paths
 import records
 import sentences
 import spawn
 import streams
+import terminals
 from runs import Run
 
 TYPE_CHECKING = False
@@ -47,6 +49,7 @@ class Launch:
         self._close: list[int] = []
         self._streams: dict[str, streams.Stream] = {}
         self._locked = False
+        self._inlet: inlets.Inlet | None = None
 
     def begin(self) -> None:
         """Start the run, or tell why not."""
@@ -74,9 +77,15 @@ class Launch:
             self.setup.leaf = self.house.groves.plant(f"{paths.encode(self.key)}.{self.run}")
         out = self.order.get("out") or {"kind": "null"}
         err = self.order.get("err") or {"kind": "null"}
-        self.setup.out = self._output("stdout", "out", out, 1)
-        self.setup.err = self.setup.out if err.get("kind") == "out" else self._output("stderr", "err", err, 2)
-        sinks = {name: {**self.order[name], "fifo": each.inode} for name, each in self._streams.items()}
+        sinks = {}
+        if self.order.get("tty"):
+            self.setup.out = self.setup.err = self.setup.null = self._terminal(out)
+        else:
+            self.setup.out = self._output("stdout", "out", out, 1)
+            self.setup.err = self.setup.out if err.get("kind") == "out" else self._output("stderr", "err", err, 2)
+            sinks = {name: {**self.order[name], "fifo": each.inode} for name, each in self._streams.items()}
+            if self.order.get("stdin") == "pipe":
+                self.setup.null = self._pipe()
         self.setup.record = records.tail(self.order, self.setup.heritage.boot, self.setup.leaf, sinks)
         self.stage = "fifo"
         read, write = os.pipe2(os.O_CLOEXEC)
@@ -164,6 +173,31 @@ class Launch:
         self._streams[name] = streams.Stream(self.house.loop, self.house.sinks, sink, tag, fifo, ours)
         return theirs
 
+    # -- inputs -------------------------------------------------------------------------------------------------
+
+    def _terminal(self, out: dict[str, Any]) -> int:
+        self.stage = "stdout"
+        sink = None
+        if out.get("kind") == "file" and out["path"] != "/dev/null":
+            try:
+                sink = self.house.sinks.attach(out)
+            except OSError as error:
+                self.what = files.explain(error, out["path"], managed=self.places.owns(out["path"]))
+                raise
+        self.stage = "terminal"
+        terminal, theirs = terminals.lay(self.house, self.order, sink)
+        self._streams["out"] = terminal
+        self._inlet = terminal.inlet
+        self.setup.terminal = True
+        return theirs
+
+    def _pipe(self) -> int:
+        self.stage = "stdin"
+        theirs, ours = self.house.sinks.with_spare(lambda: os.pipe2(os.O_CLOEXEC))
+        os.set_blocking(ours, False)
+        self._inlet = inlets.Inlet(self.house.loop, ours, terminal=False)
+        return self._hold(theirs)
+
     # -- the fork -----------------------------------------------------------------------------------------------
 
     def _fork(self) -> None:
@@ -177,6 +211,8 @@ class Launch:
         run.leaf = self.setup.leaf
         run.lock = self.lock_path
         run.streams = self._streams
+        if self._inlet is not None:
+            self.house.inlets[self.key, self.run] = self._inlet
         self.house.add(run)
         run.begin()
 
@@ -201,6 +237,8 @@ class Launch:
     def _undo(self) -> None:
         for stream in self._streams.values():
             stream.close()
+        if self._inlet is not None:
+            self._inlet.close()
         if self.setup.leaf is not None:
             cgroups.clear(self.setup.leaf)
         if self._locked:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _READ = 1 << 16  # more would be mapped and unmapped for each of the short frames of every day
 _BATCH = 500  # reports in one frame
 _LOOSE = 10_000  # reports without a number that may wait
+_CROWD = 64  # reports that wait for the end of the turn
 _PENDING = 1 << 18  # bytes waiting in our buffer before more is encoded: a core that does not read costs no memory
 
 
@@ -74,6 +75,11 @@ class Link:
         """Send what needs no acknowledgement; to a core that reads nothing for long not all of it."""
         if len(self._loose) < _LOOSE:
             self._loose.append(report)
+
+    @property
+    def crowded(self) -> bool:
+        """Tell whether the core is behind with reading."""
+        return len(self._out) >= _PENDING >> 1 or len(self._loose) > _CROWD
 
     def begin(self, hello: Report) -> None:
         """Greet the core; all that is not acknowledged follows."""

@@ -11,6 +11,7 @@ import socket
 
 from launch import Launch
 from opening import Opening
+from visits import Visits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Orders:
             "ready": lambda _: core.became_ready(),
             "bye": lambda order: core.say_goodbye(int(order.get("code") or 0)),
         }
+        self._visits = Visits(house, core)
+        self._table |= self._visits.table
 
     def carry_out(self, order: Order) -> None:
         """Do what one order says; never raises."""
@@ -106,6 +109,7 @@ class Orders:
         if self.house.places is not None:
             hello.update(statedir=self.house.places.statedir, rundir=self.house.places.rundir)
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]
+        self._visits.forget()
         self.core.greet(hello)
 
     # -- runs ---------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ _STAGES = {
     "stderr": "the error output file cannot be opened",
     "fork": "no new process can be made",
     "lock": "the lock file of the process cannot be taken",
+    "terminal": "its terminal cannot be made",
     "fifo": "the channel for its output cannot be made",
     "cgroup": "its control group cannot be entered",
 }

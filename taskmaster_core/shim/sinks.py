@@ -18,10 +18,12 @@ from losses import Losses
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from loop import Loop
     from streams import Stream
+
+    Opened = TypeVar("Opened")
 
 _LOOK_EVERY = 1.0  # seconds between two looks whether the path still names our file, while writing
 _ROTATE_AGAIN = 60.0  # seconds until a rotation that failed is tried again
@@ -285,6 +287,7 @@ class Sinks:
         self.limit = 256
         self.owns: Callable[[str], bool] = lambda _: False
         self.hint: Callable[[dict[str, Any]], None] = tell
+        self.live: Callable[[dict[str, Any]], bool] = lambda _: False
         self.watched: dict[str, float] = {}
         self.fifos: dict[str, Stream] = {}
         self._due: dict[str, int] = {}
@@ -344,7 +347,7 @@ class Sinks:
             self._open.pop(sink, None)
             self._open[sink] = None
 
-    def with_spare(self, opening: Callable[[], int]) -> int:
+    def with_spare(self, opening: Callable[[], Opened]) -> Opened:
         """Open something; when there are no descriptors left, close the file used longest ago and try again."""
         try:
             return opening()

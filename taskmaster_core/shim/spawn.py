@@ -13,6 +13,7 @@ import resource
 import signal
 import stat
 import sys
+import termios
 import time
 
 import cgroups
@@ -89,6 +90,7 @@ class Setup:
         "spared",
         "stage",
         "status",
+        "terminal",
         "what",
     )
 
@@ -98,6 +100,7 @@ class Setup:
         self.null = null
         self.spared = spared
         self.out = self.err = self.lock = self.status = -1
+        self.terminal = False  # in, out and err are one, and it is to control the session
         self.leaf: str | None = None
         self.inside = False  # born in its control group
         self.record = ""
@@ -134,6 +137,11 @@ def _session(setup: Setup) -> None:
     keep.append(keep[-1] + 256)
     for low, high in zip(keep, keep[1:], strict=False):  # noqa: RUF007 - itertools is not loaded here
         os.closerange(low + 1, high)
+
+
+def _terminal(setup: Setup) -> None:
+    if setup.terminal:
+        fcntl.ioctl(setup.out, termios.TIOCSCTTY, 0)
 
 
 def _cgroup(setup: Setup) -> None:
@@ -277,7 +285,7 @@ def _chdir(setup: Setup) -> None:
 
 def _stdin(setup: Setup) -> None:
     source = setup.order.get("stdin") or "null"
-    if source == "null":
+    if source in ("null", "pipe") or setup.terminal:
         return
     setup.what = source
     # not blocking: a FIFO without a writer would hold up the start for ever
@@ -337,6 +345,7 @@ def _try_exec(program: bytes, argv: list[bytes], env: dict[bytes, bytes]) -> Non
 
 _STEPS = (
     ("session", _session),
+    ("terminal", _terminal),
     ("cgroup", _cgroup),
     ("lock", _lock),
     ("signals", _signals),

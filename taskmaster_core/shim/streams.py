@@ -174,8 +174,11 @@ class Stream:
         if self._over:
             self.finish()
 
+    def _read(self) -> bytes:
+        return os.read(self.fd, _CHUNK)
+
     def _copy(self) -> int:
-        data = os.read(self.fd, _CHUNK)
+        data = self._read()
         if not data:
             return 0
         if len(data) == _CHUNK and not self._big:

@@ -9,6 +9,7 @@ import re
 import shlex
 
 from taskmaster_tui.actions import BY_ID, command_line
+from taskmaster_tui.model.fmt import plain
 from taskmaster_tui.screens.view import Selection, View
 
 _NUMBER = re.compile("[0-9]{1,9}")
@@ -116,6 +117,20 @@ class Acting(View):
             self.tm.say("that is not a number of processes: nothing was done", "warn")
         else:
             self.tm.commander.order("scale", (name,), list(job.procs), n=int(text))
+
+    def do_job_attach(self) -> None:
+        """Give this terminal to the one process under the cursor that has one."""
+        chosen = self.selection()
+        job = self.tm.world.job(chosen.job)
+        name = plain(chosen.job)
+        if len(chosen.keys) != 1:
+            self.tm.say(f"attach to one process: {len(chosen.keys)} are selected", "warn")
+        elif job is None or not job.tty:
+            self.tm.say(f"{name} has no terminal: `tty = true` in its [[task]] gives it one", "warn")
+        elif (proc := self.tm.world.proc(chosen.keys[0])) is None or (proc.view.goal != "up" and not proc.view.pid):
+            self.tm.say(f"{name} does not run: {self.tm.key_of('job.start')} starts it", "warn")
+        else:
+            self.tm.run_worker(self.tm.attach(chosen.keys[0]), group="outside", exclusive=True)
 
     def do_job_edit(self) -> None:
         """Open the job in the editor."""

@@ -325,7 +325,6 @@ def test_a_key_of_a_later_version_is_refused_by_name(key):
 @pytest.mark.parametrize(
     "text",
     [
-        'stdin = "pipe"',
         '[task.limits]\nmemory = "1GB"',
         '[task.limits]\nruntime = "1h"',
     ],

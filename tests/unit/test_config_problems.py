@@ -159,7 +159,7 @@ def test_the_schema_knows_both_spellings_of_jobs():
     assert "as" in document["$defs"]["LimitKeys"]["properties"]
 
 
-@pytest.mark.parametrize("key", ["dependson", "tty", "schedule"])
+@pytest.mark.parametrize("key", ["dependson", "watch", "schedule"])
 def test_a_key_of_a_later_version_is_not_in_the_schema(key):
     assert key not in schema()["$defs"]["Task"]["properties"]
 
