@@ -13,6 +13,7 @@ import unicodedata
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -284,8 +285,9 @@ def _named(character: str) -> str:
 
 @asynccontextmanager
 async def walking(seed: int, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int] = (120, 36)) -> AsyncIterator[Walk]:
-    """Have an app and a mad core."""
-    with acore() as core:
+    """Have an app and a mad core, in a directory where a walk may save what it wants."""
+    with acore() as core, TemporaryDirectory() as somewhere:
+        monkeypatch.chdir(somewhere)
         async with running(core, size) as stage:
             yield Walk(stage, core, seed, monkeypatch)
 

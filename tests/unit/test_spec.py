@@ -66,8 +66,8 @@ def test_costs_are_those_of_the_design() -> None:
     assert by_cost[Cost.SCALE] == {"numprocess"}
     assert by_cost[Cost.SINK] == {"stdout", "stderr"}
     assert by_cost[Cost.RELAUNCH] == {
-        "argv", "shell", "stdin", "tty", "limits", "baseenv", "fileenv", "env", "cleanenv", "workingdir", "umask", "uid",
-        "gid",
+        "argv", "shell", "stdin", "tty", "limits", "baseenv", "fileenv", "env", "cleanenv", "workingdir", "umask",
+        "uid", "gid",
     }  # fmt: skip
 
 
