@@ -108,7 +108,7 @@ JOBS = (
     Action("jobs.fold", "Fold", "fold, or go to the job of this process", "h,left", group=_MOVE),
     Action("jobs.unfold", "Unfold", "unfold, or go to the first process", "l,right", group=_MOVE),
     Action("jobs.filter", "Filter", "show what matches: name, state:fatal, @tag, cpu>50, !not", "slash", "taskmaster status {sel}", bar=9),
-    Action("jobs.problems", "Problems", "only what failed or is trying again", "exclamation_mark", "taskmaster status --failed", bar=10),
+    Action("jobs.problems", "Problems", "only what failed, is trying again or keeps restarting", "exclamation_mark", "taskmaster status --failed", bar=10),
     Action("jobs.mark", "Mark", "mark this row and go on", "space", bar=4, group=_ACT),
     Action("jobs.mark_range", "Mark range", "mark from the last mark to here", "V", group=_ACT),
     Action("jobs.mark_all", "Mark all", "mark all that is shown, or nothing", "asterisk", "taskmaster status all", group=_ACT),

@@ -31,6 +31,13 @@ _STATE_WIDTH = 10
 _BUSY_WORDS = {"stopping": "stop", "unknown": "?"}
 
 
+TWICE = 2
+"""Restarts by itself that are no accident any more."""
+
+SETTLED = 300.0
+"""Seconds up after which earlier restarts are history."""
+
+
 class Counts(NamedTuple):
     """Count processes. `up busy failed off done` add up to `total`; `held` are among them."""
 
@@ -104,6 +111,13 @@ class Proc:
     def held(self) -> bool:
         """Tell whether it restarts only by hand."""
         return held(self.view)
+
+    def shaky(self, now: float) -> bool:
+        """Tell whether it runs, but began again more than once and only just: up, and not well."""
+        begun = self.view.started_at
+        return (
+            self.view.state == "running" and self.view.restarts >= TWICE and begun is not None and now - begun < SETTLED
+        )
 
     def look(self, now: float | None = None) -> Look:
         """Return how it is shown: what was asked of it first, then its state."""
