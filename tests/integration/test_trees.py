@@ -1,4 +1,4 @@
-"""Descendants of real processes: shown while they run, named when they are left or killed, never given to another run."""
+"""Descendants of real processes: shown while they run, named when left or killed, never given to another run."""
 
 from __future__ import annotations
 
