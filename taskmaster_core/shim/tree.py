@@ -11,15 +11,14 @@ import os
 import signal
 import time
 
-import spawn
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     File = tuple[int, int]  # device and inode
 
-_HELD = (*spawn.LOCK_FDS, 1, 2)  # where a process has the lock file and the FIFOs of its run, if it has not let go
+LOCK_FDS = (100, 20, 3)  # shells use 3 to 9 and 10 to 20 or 255, socket activation begins at 3; low limits the rest
+_HELD = (*LOCK_FDS, 1, 2)  # where a process has the lock file and the FIFOs of its run, if it has not let go
 _ROUND = 0.02  # seconds of stop-and-walk before the loop gets its turn again
 
 
