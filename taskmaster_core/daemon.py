@@ -320,6 +320,9 @@ class Reports:
                 self._core.logs.rotated(str(report["path"]), str(report["part"]))
             case "loss":
                 self._loss(report)
+            case "stray":
+                stray: dict[str, Any] = {name: report.get(name) for name in ("pid", "comm", "of")}
+                self._runtime.fact("stray", cause, **stray)
             case "adopted" | "error":
                 kind = "adopted" if report["t"] == "adopted" else "notice"
                 self._runtime.fact(kind, cause, message=str(report.get("message")))

@@ -54,6 +54,7 @@ class Memo(Struct, omit_defaults=True):
     restarts: int = 0
     exit: Exit | None = None
     lingering: int = 0
+    left: tuple[str, ...] = ()
     step: int = 0
     unkillable: bool = False
     held: bool = False

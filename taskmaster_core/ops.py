@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from taskmaster_core import __version__, access, history, intents, memos, views
+from taskmaster_core import __version__, access, history, intents, kin, memos, views
 from taskmaster_core.audit import Audit
 from taskmaster_core.errors import NoSuchJob, TaskmasterError, UnknownOp, UsageError
 from taskmaster_core.generations import Generations
@@ -199,11 +199,20 @@ def _status(ops: Ops, asked: Asked) -> None:
 
 
 def show(ops: Ops, asked: Asked) -> None:
-    """Answer with everything about some jobs: views, intents, output files, names of variables."""
-    _after_sample(ops, asked, _show)
+    """Answer with everything about some jobs: views, intents, output files, names of variables, descendants."""
+    _after_sample(ops, asked, lambda ops, asked: _with_kin(ops, asked, _show))
 
 
-def _show(ops: Ops, asked: Asked) -> None:
+def _with_kin(ops: Ops, asked: Asked, op: Callable[[Ops, Asked, kin.Kin], None]) -> None:
+    """Carry out what needs to know the descendants of what is selected, once the shim has told them."""
+
+    def told(found: kin.Kin) -> None:
+        ops.attempt(lambda ops, asked: op(ops, asked, found), asked)
+
+    kin.ask(ops.runtime, map(str, ops.keys(asked, acting=False)), told)
+
+
+def _show(ops: Ops, asked: Asked, found: kin.Kin) -> None:
     runtime = ops.runtime
     keys = ops.keys(asked, acting=False)
     names = list(dict.fromkeys([*(key.job for key in keys), *jobs_named(ops, asked)]))
@@ -219,6 +228,7 @@ def _show(ops: Ops, asked: Asked) -> None:
                 "job": job, "env": env, "intents": wishes, "by_hand": [intents.said(each) for each in wishes],
                 "paths": {key: {name: file["path"] for name, file in its.items()} for key, its in files.items()},
                 "files": files,
+                "trees": {key: tree for key, tree in found.trees.items() if key in files},
             }
         )  # fmt: skip
     runtime.reply(asked, {"jobs": jobs}, keep=False)
@@ -231,9 +241,16 @@ def jobs_named(ops: Ops, asked: Asked) -> list[str]:
 
 def why(ops: Ops, asked: Asked) -> None:
     """Answer with the reason chain of each process."""
+    _with_kin(ops, asked, _why)
+
+
+def _why(ops: Ops, asked: Asked, found: kin.Kin) -> None:
     supervisor, now = ops.runtime.supervisor, ops.runtime.now()
     keys = ops.keys(asked, acting=False)
     chains = [views.why(supervisor.procs[key], supervisor.intents, now) for key in keys]
+    for chain in chains:
+        tree = found.trees.get(chain["key"], kin.Tree())
+        chain["chain"] += kin.sentences(chain["key"], tree, now + ops.runtime.wall_offset())
     ops.runtime.reply(asked, {"processes": chains}, keep=False)
 
 

@@ -18,6 +18,9 @@ from taskmaster_core.spec import Exit, Key, parse_key
 
 Document = dict[str, Any]
 
+LEFT_NAMED = 10
+"""So many of those who live on are kept by name; `show` has them all."""
+
 _READ = 1 << 16
 """Bytes read at once; more would be mapped and unmapped for each of the short frames of every day."""
 
@@ -132,6 +135,18 @@ def _failure(report: Document) -> Exit:
     return Exit(stage=report["stage"], errno=report.get("errno") or "", message=_text(report.get("message") or ""))
 
 
+def _exited(run: int, report: Document) -> machine.Exited:
+    return machine.Exited(
+        run, end_of(report), report.get("lingering") or 0, _names(report, "swept"),
+        left=_names(report, "left", "{pid} {comm}")[:LEFT_NAMED],
+        outlived=_names(report, "outlived"), unnamed=report.get("unnamed") or 0,
+    )  # fmt: skip
+
+
+def _names(report: Document, field: str, form: str = "{comm} ({pid})") -> tuple[str, ...]:
+    return tuple(_text(form.format(pid=pid, comm=comm)) for pid, comm in report.get(field) or ())
+
+
 def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
     """Return which process a report speaks of and what it tells the machine; None for reports about other things."""
     kind = report["t"]
@@ -144,8 +159,7 @@ def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
         case "failed":
             return key, machine.SpawnFailed(run, _failure(report))
         case "exited":
-            swept = tuple(_text(f"{comm} ({pid})") for pid, comm in report.get("swept") or ())
-            return key, machine.Exited(run, end_of(report), report.get("lingering") or 0, swept)
+            return key, _exited(run, report)
         case _:
             return key, machine.Unkillable(run, tuple(report.get("pids") or ()))
 

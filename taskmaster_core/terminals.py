@@ -267,7 +267,7 @@ def heard(runtime: Runtime, report: Report) -> bool:
             _publish(runtime, report["key"], said, binascii.a2b_base64(report["data"]))
         case "choked":
             _publish(runtime, report["key"], {"run": report["run"], "choked": report["why"]})
-        case "screen" | "took":
+        case "screen" | "took" | "trees":
             call = runtime.awaited.pop(str(report["id"]), None)
             if call is not None:
                 call(report)

@@ -126,6 +126,8 @@ class ProcessView(Struct):
     ready: bool | None = None
     cpu: float | None = None
     rss: int | None = None
+    away: int | None = None
+    """How many of its descendants have left its group while it runs; None where nobody has looked."""
 
 
 class JobView(Struct):
@@ -209,7 +211,7 @@ class Outcome(Struct, omit_defaults=True):
     ok: bool
     state: str
     note: str = ""
-    """Why not, or that it was so already."""
+    """Why not, or that it was so already, or who of it still runs."""
     pid: int | None = None
 
 

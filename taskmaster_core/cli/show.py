@@ -10,12 +10,14 @@ from typing import Any
 
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.logs import stamp
-from taskmaster_core.cli.out import Out
+from taskmaster_core.cli.out import Out, span
 from taskmaster_core.cli.status import HEAD, RIGHT, process_row, shown_state, state_cell
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
 
 Document = dict[str, Any]
+
+_HALTED = {"stopped": "its main process stands still (T)", "frozen": "its control group is frozen"}
 
 _ELSEWHERE = frozenset({"name", "argv", "baseenv", "fileenv", "env"})
 """Keys of a spec that are shown already: the command as it was written, the names of all variables together."""
@@ -48,7 +50,8 @@ def _show_job(out: Out, entry: Document) -> None:
         out.table(HEAD, [process_row(out, each["key"], each, now) for each in job["processes"]], right=RIGHT)
         out.say()
     for process in job["processes"]:
-        _show_process(out, process, entry.get("paths", {}).get(process["key"], {}))
+        key = process["key"]
+        _show_process(out, process, entry.get("paths", {}).get(key, {}), entry.get("trees", {}).get(key, {}))
 
 
 def _painted_state(out: Out, state: str) -> str:
@@ -56,7 +59,7 @@ def _painted_state(out: Out, state: str) -> str:
     return out.paint(cell, cell.style)
 
 
-def _show_process(out: Out, process: Document, paths: Document) -> None:
+def _show_process(out: Out, process: Document, paths: Document, tree: Document) -> None:
     out.say(out.paint(clean(process["key"]), "name"))
     facts = {
         "goal": process["goal"],
@@ -66,12 +69,24 @@ def _show_process(out: Out, process: Document, paths: Document) -> None:
         "last end": ended(process.get("exit") or {}),
         "tries": str(process["tries"]) if process.get("tries") else "",
         "held": "not started again by itself" if process.get("held") else "",
+        "halted": _HALTED.get(tree.get("halted", ""), ""),
         "lingering": str(process["lingering"]) if process.get("lingering") else "",
         "stdout": paths.get("out", ""),
         "stderr": paths.get("err", ""),
     }
     for name, value in facts.items():
         _pair(out, name, value)
+    _show_relatives(out, tree, time.time())
+
+
+def _show_relatives(out: Out, tree: Document, now: float) -> None:
+    """Print who of its descendants is on his own: pid, what it is, for how long."""
+    for number, each in enumerate(tree.get("relatives", ())):
+        how = f"outlived run {each['run']}" if each["ended"] else "left the group"
+        line = f"{each['pid']} {each['command']} ({how}, {span(now - each['started_at'])})"
+        _pair(out, "" if number else "descendants", line)
+    if tree.get("more"):
+        _pair(out, "", f"and {tree['more']} more")
 
 
 def ended(exit_: Document) -> str:

@@ -113,10 +113,8 @@ class Adopted(Run):
         """Return the living processes of the tree but the leader."""
         if self.leaf is not None:
             return super().members()
-        roots = tree.children(self.pid) if self._end is None else []
         since = time.monotonic() if self._killing else self._since
-        roots += self.house.looker.look(since).of(self.tags, self._lock_file)
-        return [each for each in tree.below(roots) if not each.dead and each.pid != self.pid]
+        return self._grown_from(self.house.looker.look(since).of(self.tags, self._lock_file))
 
     def _send(self, signum: int, group: bool) -> None:
         """Signal the leader or its group; once it is reaped its number may be somebody else's: then one by one."""

@@ -13,6 +13,7 @@ import records
 import sentences
 import tree
 from orphans import Looker
+from survey import Strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class House:
         self.groves: Groves | None = None
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.looker = Looker()
+        self.strays = Strays(self)
         self.spared = False
         self.inherited: frozenset[int] = frozenset((1, 2))
         self.nofile = 1024
@@ -142,8 +144,11 @@ class House:
 
     def _reap_strangers(self) -> None:
         self._reaping = False
-        for pid in self.strangers():
+        strangers = self.strangers()
+        for pid in strangers:
             _reap(pid)
+        if strangers:
+            self.strays.look()
 
 
 def _reap(pid: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 
+import survey
 from launch import Launch
 from opening import Opening
 from visits import Visits
@@ -52,6 +53,7 @@ class Orders:
             "memo": self._memo,
             "ack": lambda order: core.ledger.acknowledge(order["n"]),
             "watch": lambda order: house.sinks.watch(order["path"], bool(order["on"])),
+            "trees": lambda order: core.say({"t": "trees", "id": order["id"], **survey.answer(house, order["keys"])}),
             "reopen": lambda _: house.sinks.reopen(),
             "notify": lambda order: self.notify(order["text"]),
             "beat": lambda _: None,

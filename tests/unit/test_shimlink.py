@@ -89,6 +89,14 @@ WEB = Key("web", 0)
             {"t": "exited", "code": 0, "swept": [[9, "sleep"]]},
             machine.Exited(7, Exit(code=0), 0, ("sleep (9)",)),
         ),
+        (
+            {"t": "exited", "code": 0, "lingering": 12, "left": [[n, "nap"] for n in range(12)]},
+            machine.Exited(7, Exit(code=0), 12, left=tuple(f"{n} nap" for n in range(10))),
+        ),
+        (
+            {"t": "exited", "code": 0, "outlived": [[9, "sleep"]], "unnamed": 4},
+            machine.Exited(7, Exit(code=0), outlived=("sleep (9)",), unnamed=4),
+        ),
         ({"t": "exited"}, machine.Exited(7, Exit(message="not known how"))),
         ({"t": "unkillable", "pids": [4]}, machine.Unkillable(7, (4,))),
     ],
