@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from taskmaster_core import machine as m
 from taskmaster_core.eventlog import EventLog
 from taskmaster_core.publisher import Publisher
+from taskmaster_core.spec import Backoff, StopStep
 from taskmaster_core.supervisor import Supervisor
 from taskmaster_core.timers import Timers
+from tests.world import TERM, World, job
 
 HOUR = 3600.0
 
@@ -115,3 +118,105 @@ def test_K01_states_that_change_while_the_clock_steps_are_numbered_on() -> None:
     beating.look(1002.5)
     states = [body for topic, body in beating.heard.told if topic == "state"]
     assert [each["n"] for each in states] == [2]
+
+
+# K02, K04: what was due while nobody looked ---------------------------------------------------------------------------
+
+
+def in_backoff(number: int, **backoff: float) -> World:
+    """Return a world in which all processes of a job wait for their next try, for as long as can be."""
+    usual = {"first": 20.0, "factor": 1.0, "max": 20.0, "jitter": 0.5}
+    world = World(job("web", number, retry=None, backoff=Backoff(**{**usual, **backoff})))
+    world.born()
+    for _ in range(2):
+        for index in range(number):
+            world.die(f"web:{index}")
+        world.born()
+    assert set(world.core.states().values()) == {"backoff"}
+    return world
+
+
+def starts_by_second(world: World, seconds: int) -> list[int]:
+    """Return how many runs begin in each of the coming seconds."""
+    begun = []
+    for _ in range(seconds):
+        before = len(world.shim.order)
+        world.wait(1.0)
+        world.born()
+        begun.append(len(world.shim.order) - before)
+    return begun
+
+
+def test_K02_retries_after_a_suspend_are_spread_by_their_jitter() -> None:
+    """A hundred retries that were slept through do not come at once: their jitter parts them, and each comes once."""
+    world = in_backoff(100)
+    spawned = len(world.shim.order)
+    world.wait(8 * HOUR)
+    at_once = len(world.shim.order) - spawned
+    begun = starts_by_second(world, 16)
+    assert at_once + sum(begun) == 100
+    assert max(at_once, *begun) <= 30
+    assert sum(count > 0 for count in begun) >= 8
+    assert set(world.core.states().values()) == {"running"}
+
+
+def test_K02_retry_that_is_a_little_late_comes_at_once() -> None:
+    world = in_backoff(1)
+    due = world.core.supervisor.deadline
+    assert due is not None
+    world.wait(due + 4.0 - world.shim.now)
+    assert world.core.states() == {"web:0": "starting"}
+
+
+def test_K02_retry_without_jitter_comes_at_once_after_a_suspend() -> None:
+    world = in_backoff(1, jitter=0.0)
+    world.wait(8 * HOUR)
+    world.wait(0.0)
+    assert world.core.states() == {"web:0": "starting"}
+
+
+@pytest.mark.parametrize("gap", [30.0, 8 * HOUR])
+def test_K02_stop_that_was_slept_through_is_followed_by_one_kill(gap: float) -> None:
+    """Delays are of CLOCK_BOOTTIME: a stop whose delay passed in a suspend is escalated once, and not twice."""
+    world = World(job("web"))
+    world.born()
+    world.core.command(m.Stop(), "web")
+    world.core.turn()
+    world.wait(gap)
+    world.wait(0.0)
+    assert world.shim.runs["web:0"].signals == [TERM, 9]
+    world.obey()
+    assert world.core.states() == {"web:0": "stopped"}
+
+
+def test_K02_start_that_was_slept_through_counts_as_running() -> None:
+    world = World(job("web", successdelay=60.0))
+    world.born()
+    world.wait(8 * HOUR)
+    assert world.core.states() == {"web:0": "running"}
+    assert world.core.told("running") == ["web:0"]
+
+
+def test_K04_starved_loop_meets_each_deadline_once_and_the_oldest_first() -> None:
+    """A loop that stood still for 30 s meets what it missed once each, in the order it was due; nobody is killed twice."""
+    world = World(job("a", successdelay=9.0), job("b", successdelay=3.0), job("c"), job("d", stop=(StopStep(TERM, 2.0),)))
+    world.born()
+    world.core.command(m.Stop(), "c", "d")
+    world.core.turn()
+    world.wait(30.0)
+    world.wait(0.0)
+    assert world.core.told("running") == ["b:0", "a:0"]
+    assert world.core.told("killed") == ["d:0", "c:0"]
+    assert [world.shim.runs[key].signals for key in ("c:0", "d:0")] == [[TERM, 9], [TERM, 9]]
+
+
+def test_K04_exit_that_was_not_read_in_time_is_not_killed_again() -> None:
+    """What the shim had told before the loop stood still is taken in before any deadline is looked at."""
+    world = World(job("web"))
+    world.born()
+    world.core.command(m.Stop(), "web")
+    world.core.turn()
+    world.shim.die(world.shim.runs["web:0"], signal=TERM)
+    world.wait(30.0)
+    assert world.core.told("killed") == []
+    assert world.core.states() == {"web:0": "stopped"}
