@@ -37,8 +37,9 @@ async def test_P19_ages_on_the_screen_are_counted_by_the_clock_of_the_core(far: 
         await seen.live()
         app = TaskmasterApp(Options(), {}, link=seen.link)
         app.world = seen.world
-        started = seen.world.proc("web:0").view.started_at  # type: ignore[union-attr]
-        assert app.now() - started == pytest.approx(125, abs=3)
+        proc = seen.world.proc("web:0")
+        assert proc is not None
+        assert app.now() - (proc.view.started_at or 0.0) == pytest.approx(125, abs=3)
         assert seen.world.as_of == pytest.approx(app.now(), abs=3)
 
 

@@ -7,19 +7,32 @@ a whole instance.
 from __future__ import annotations
 
 import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from taskmaster_core import machine as m
-from taskmaster_core.eventlog import EventLog
+from taskmaster_core.eventlog import KEPT, EventLog
+from taskmaster_core.logs.cursors import Cursor
+from taskmaster_core.logs.index import Index
+from taskmaster_core.logs.lines import Label, Sift
+from taskmaster_core.logs.stream import Ask, Stream
 from taskmaster_core.publisher import Publisher
 from taskmaster_core.spec import Backoff, StopStep
+from taskmaster_core.steady import Steady
 from taskmaster_core.supervisor import Supervisor
 from taskmaster_core.timers import Timers
+from taskmaster_core.wire import Cause
+from tests.harness import wait_until
+from tests.logs_shim import FakeShim
 from tests.world import TERM, World, job
 
 HOUR = 3600.0
+YEAR = 31536000.0
 
 
 class Heard:
@@ -120,7 +133,7 @@ def test_K01_states_that_change_while_the_clock_steps_are_numbered_on() -> None:
     assert [each["n"] for each in states] == [2]
 
 
-# K02, K04: what was due while nobody looked ---------------------------------------------------------------------------
+# K02, K04: what was due while nobody looked --------------------------------------------------------------------------
 
 
 def in_backoff(number: int, **backoff: float) -> World:
@@ -198,8 +211,9 @@ def test_K02_start_that_was_slept_through_counts_as_running() -> None:
 
 
 def test_K04_starved_loop_meets_each_deadline_once_and_the_oldest_first() -> None:
-    """A loop that stood still for 30 s meets what it missed once each, in the order it was due; nobody is killed twice."""
-    world = World(job("a", successdelay=9.0), job("b", successdelay=3.0), job("c"), job("d", stop=(StopStep(TERM, 2.0),)))
+    """A loop that stood still for 30 s meets what it missed once each, in its order; nobody is killed twice."""
+    slow, fast = job("a", successdelay=9.0), job("b", successdelay=3.0)
+    world = World(slow, fast, job("c"), job("d", stop=(StopStep(TERM, 2.0),)))
     world.born()
     world.core.command(m.Stop(), "c", "d")
     world.core.turn()
@@ -220,3 +234,107 @@ def test_K04_exit_that_was_not_read_in_time_is_not_killed_again() -> None:
     world.wait(30.0)
     assert world.core.told("killed") == []
     assert world.core.states() == {"web:0": "stopped"}
+
+
+# K01: what cannot be taken back --------------------------------------------------------------------------------------
+
+
+class Clocks:
+    """A wall and a boot clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.at, self.boot = 1.7e9, 1000.0
+        self.steady = Steady(lambda: self.at, lambda: self.boot)
+
+    def passes(self, seconds: float, *, step: float = 0.0) -> float:
+        """Let time pass and the wall clock be set; return what is believed, as an offset from the start."""
+        self.boot += seconds
+        self.at += seconds + step
+        return self.steady.now() - 1.7e9
+
+
+def test_K01_clock_set_forward_is_not_deleted_by_until_it_has_stood_for_a_day() -> None:
+    """Nothing is deleted for its age because the clock jumped a year: a new time must stand for a day first."""
+    clocks = Clocks()
+    assert clocks.passes(10, step=YEAR) == 10
+    assert clocks.passes(3600) == 3610
+    assert clocks.passes(86400) == pytest.approx(90010 + YEAR)
+
+
+def test_K01_clock_set_forward_and_back_was_never_believed() -> None:
+    clocks = Clocks()
+    clocks.passes(10, step=YEAR)
+    assert clocks.passes(80000, step=-YEAR) == 80010
+    assert clocks.passes(80000, step=YEAR) == 160010
+
+
+def test_K01_clock_set_back_is_believed_at_once() -> None:
+    clocks = Clocks()
+    assert clocks.passes(10, step=-YEAR) == 10 - YEAR
+
+
+def test_K01_clock_that_storms_by_a_second_stays_what_it_is() -> None:
+    clocks = Clocks()
+    for number in range(1000):
+        clocks.passes(1, step=(-1.0) ** number)
+    assert clocks.passes(0) == pytest.approx(1000, abs=1)
+
+
+def test_K02_suspend_is_no_step() -> None:
+    clocks = Clocks()
+    assert clocks.passes(8 * HOUR) == 8 * HOUR
+
+
+# K01: output and logs that seem to come from the future --------------------------------------------------------------
+
+
+@pytest.fixture
+def shim(tmp_path: Path) -> Iterator[FakeShim]:
+    made = FakeShim(tmp_path)
+    yield made
+    made.close()
+
+
+def read(shim: FakeShim, **more: Any) -> tuple[list[bytes], bool]:
+    batch = Stream(shim.path, shim.index).read(Cursor(), Ask(Sift(lambda tag: Label(tag, "out")), **more))
+    return [line.data for _, line in batch.lines], batch.held
+
+
+def test_K01_prompt_written_before_the_clock_was_set_back_is_shown(shim: FakeShim) -> None:
+    """A last line without an end is shown once it rests, also where the clock says that it is not written yet."""
+    shim.append(b"password: ", time.time() + YEAR)
+    assert read(shim, rest=0.3) == ([b"password: "], False)
+
+
+def test_K01_output_without_index_is_shown_though_its_file_is_of_the_future(shim: FakeShim) -> None:
+    shim.append(b"one\n", time.time() + YEAR)
+    shim.append(b"two\n", time.time() + YEAR, record=False)
+    assert read(shim, settle=True) == ([b"one\n", b"two\n"], False)
+
+
+@pytest.mark.parametrize("times", [(0, -YEAR, 10), (0, YEAR, 10), (0, -YEAR, -YEAR + 5, 10, YEAR, 20)])
+def test_K01_first_line_since_is_found_though_the_clock_was_set(shim: FakeShim, times: tuple[float, ...]) -> None:
+    """`logs --since` begins with the first line of that time or later, in whatever order the clock stamped them."""
+    for number, at in enumerate(times):
+        shim.append(b"%d\n" % number, 1.7e9 + at)
+    index = Index.open(shim.index)
+    assert index is not None
+    for since in (-2 * YEAR, -YEAR + 1, -1, 1, 15, YEAR - 1):
+        wanted = next((2 * number for number, at in enumerate(times) if at >= since), None)
+        assert index.first_at(1.7e9 + since) == wanted
+    index.close()
+
+
+def test_K01_newest_parts_of_the_log_are_kept_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    """Of the core's own log the parts rotated last are kept, also if they seem to be a year older."""
+    path = tmp_path / "taskmaster.log"
+    log = EventLog(str(path), "info", max_size=100)
+    for number in range(20):
+        log.write(1e9, "notice", "", Cause("boot"), {"message": f"n{number} " + "x" * 100})
+        wait_until(lambda number=number: any(f" n{number} " in each.read_text() for each in tmp_path.iterdir()))
+        wait_until(lambda: not path.exists() or path.stat().st_size < 100)
+        for each in tmp_path.glob("taskmaster.log.*"):
+            os.utime(each, (1e9 - number * 1000, 1e9 - number * 1000 - int(each.name.rpartition(".")[2])))
+    log.close()
+    kept = "".join(each.read_text() for each in tmp_path.iterdir())
+    assert [number for number in range(20) if f" n{number} " in kept] == list(range(20 - KEPT, 20))
