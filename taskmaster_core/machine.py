@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from taskmaster_core.ends import backoff_delay, describe, expected, told_of
+from taskmaster_core.ends import backoff_delay, describe, expected, herd_delay, told_of
 from taskmaster_core.spec import Exit, Goal, JobSpec, Key, Restart, State
 from taskmaster_core.stimuli import (
     Deadline,
@@ -55,6 +55,9 @@ HEALTHY_AFTER = 10.0
 
 UNKILLABLE_AFTER = 10.0
 """Seconds after SIGKILL until a process that is still there is said to be unkillable (RELIABILITY §1)."""
+
+OVERDUE = 5.0
+"""Seconds after which a deadline counts as slept through: nobody looked, so others were slept through as well (K02)."""
 
 HELD = "held: not started again until it is released"
 
@@ -264,8 +267,11 @@ def succeed(proc: Proc, _: Deadline, ctx: Ctx) -> Step:
     return Step(running, (_emit("running", running, pid=proc.pid),))
 
 
-def retry_now(proc: Proc, _: Deadline, ctx: Ctx) -> Step:
-    """Queue for the next try: the backoff is over."""
+def retry_now(proc: Proc, passed: Deadline, ctx: Ctx) -> Step:
+    """Queue for the next try: the backoff is over. After a suspend it is put off by its jitter: others come too."""
+    if passed.late >= OVERDUE:
+        delay = herd_delay(proc.key, proc.run, proc.spec.backoff, max(ctx.now - passed.late - proc.since, 0.0))
+        return Step(replace(proc, deadline=ctx.now + delay))
     return _queue(proc, ctx, proc.reason)
 
 

@@ -152,6 +152,7 @@ def ping(ops: Ops, asked: Asked) -> None:
     said = {
         "version": __version__, "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
         "role": access.held_to(asked.peer.role, asked.request.as_ or "").word,
+        "now": runtime.now() + runtime.wall_offset(),
     }  # fmt: skip
     runtime.reply(asked, said, keep=False)
 
@@ -166,6 +167,7 @@ def core_view(ops: Ops) -> CoreView:
         seq=runtime.publisher.seq, batches=runtime.publisher.batches, troubles=list(runtime.troubles.values()),
         stopping=runtime.supervisor.shutting_down is not None,
         autoreload=runtime.supervisor.config.settings.autoreload, pending=ops.reloader.pending,
+        now=runtime.now() + runtime.wall_offset(),
     )  # fmt: skip
 
 
@@ -231,7 +233,7 @@ def _show(ops: Ops, asked: Asked, found: kin.Kin) -> None:
                 "trees": {key: tree for key, tree in found.trees.items() if key in files},
             }
         )  # fmt: skip
-    runtime.reply(asked, {"jobs": jobs}, keep=False)
+    runtime.reply(asked, {"jobs": jobs, "now": runtime.now() + runtime.wall_offset()}, keep=False)
 
 
 def jobs_named(ops: Ops, asked: Asked) -> list[str]:

@@ -119,7 +119,9 @@ class Unkillable(Struct, frozen=True):
 
 
 class Deadline(Struct, frozen=True):
-    """Report that `Proc.deadline` has passed."""
+    """Report that `Proc.deadline` has passed, and how many seconds ago."""
+
+    late: float = 0.0
 
 
 class LinkLost(Struct, frozen=True):

@@ -164,6 +164,8 @@ class CoreView(Struct):
     """What saving the config does: apply, ask or off."""
     pending: int = 0
     """Changes of a valid save that was held back; `reload` applies them."""
+    now: float = 0.0
+    """The core's wall clock as it answered: ages are counted by it, for the client's may differ. 0: not told."""
 
 
 class Status(Struct):
@@ -303,6 +305,8 @@ class Beat(Struct):
     seq: int
     batches: int = 0
     """The number of the newest batch of states."""
+    at: float = 0.0
+    """The core's wall clock: what ages are counted by, for the client's may differ. 0: this core does not tell."""
 
 
 class Metrics(Struct):

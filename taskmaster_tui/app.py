@@ -139,10 +139,9 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
         """Return the name of the glyph set."""
         return self.options.glyphs or self.preferences.glyphs
 
-    @staticmethod
-    def now() -> float:
-        """Return the wall clock; one place, so that a test or a picture can stop it."""
-        return time.time()
+    def now(self) -> float:
+        """Return the time by the core's clock; one place, so that a test or a picture can stop it."""
+        return time.time() + self.world.ahead
 
     # What changed -----------------------------------------------------------------------------------------------------
 

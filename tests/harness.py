@@ -199,13 +199,15 @@ class Daemon(Instance):
         self.process: subprocess.Popen[bytes] | None = None
         self._orphaned = False  # the shim we started was killed; another one may have taken its place
         self._commands: list[subprocess.Popen[str]] = []
+        self.under: list[str] = []
+        """What execs it, as `unshare` does."""
 
     # Life -------------------------------------------------------------------------------------------------------------
 
     def start(self, *args: str, wait: bool = True, timeout: float = 20.0) -> Daemon:
         """Start `taskmaster core` in the foreground; with `wait` return once it answers and has its config."""
         self._orphaned = False
-        command = [sys.executable, "-m", "taskmaster_core", "core", "-f", str(self.config_path)]
+        command = [*self.under, sys.executable, "-m", "taskmaster_core", "core", "-f", str(self.config_path)]
         with self.stderr_path.open("ab") as err:
             self.process = subprocess.Popen(
                 [*command, "--instance", self.instance, *args], env=self.env, cwd=self.dir,

@@ -5,9 +5,9 @@ It decides only how the core's answer is laid out.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from taskmaster_core.cli import clock
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.logs import stamp
 from taskmaster_core.cli.out import Out, span
@@ -32,11 +32,11 @@ def show(call: Call) -> int:
     for number, entry in enumerate(answer["jobs"]):
         if number:
             call.out.say()
-        _show_job(call.out, entry)
+        _show_job(call.out, entry, clock.of(answer))
     return ExitStatus.DONE
 
 
-def _show_job(out: Out, entry: Document) -> None:
+def _show_job(out: Out, entry: Document, now: float) -> None:
     job = entry.get("job", entry)
     out.say(f"{out.paint(clean(job['name']), 'name')}  {_painted_state(out, job['state'])}")
     for key, value in job["spec"].items():
@@ -46,7 +46,6 @@ def _show_job(out: Out, entry: Document) -> None:
     _pair(out, "by hand", ", ".join(entry.get("by_hand", [])))
     if job["processes"]:
         out.say()
-        now = time.time()
         out.table(HEAD, [process_row(out, each["key"], each, now) for each in job["processes"]], right=RIGHT)
         out.say()
     for process in job["processes"]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal.rows import EventRow, Memory, storable
 from taskmaster_core.journal.store import Store, is_full, is_unreadable, salvage, set_aside
+from taskmaster_core.steady import Steady
 
 FIRST_RETRY = 0.25
 LAST_RETRY = 30.0
@@ -116,6 +117,7 @@ class Writer:
         self.upto = 0
         self.keep = keep_seconds
         """Events older than this many seconds go; the main thread may replace it at any time."""
+        self._clock = Steady()
         self._queue = queue
         self._deliver = deliver
         self._memory = Memory()
@@ -274,7 +276,7 @@ class Writer:
             return
         self.files.reserve()
         try:
-            more = self.store.prune(time.time() - self.keep)
+            more = self.store.prune(self._clock.now() - self.keep)
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
             return

@@ -312,6 +312,10 @@ def _tally(procs: Iterable[Proc]) -> Tally:
     )
 
 
+SAME_TIME = 1.0
+"""Seconds by which two clocks may differ and count as one: so long may an answer be under way."""
+
+
 class World:
     """Hold everything the core told."""
 
@@ -322,7 +326,9 @@ class World:
         self.seq = 0
         self.boot = ""
         self.as_of = 0.0
-        """When something was last heard, Unix seconds."""
+        """When something was last heard, by the core's clock."""
+        self.ahead = 0.0
+        """Seconds by which the core's wall clock is ahead of ours; what it tells of is as old as its clock says."""
         self.stale_shape = False
         """Something came or went that only a new snapshot tells in full."""
         self.shape = 0
@@ -330,6 +336,11 @@ class World:
         self._procs: dict[str, Proc] = {}
         self._sampled: set[str] = set()
         self._counts: Counts | None = None
+
+    def set_clock(self, told: float, here: float) -> None:
+        """Note what the core's clock said when ours said `here`; 0: it does not tell. Less than a second is the way."""
+        if told and abs(told - here - self.ahead) >= SAME_TIME:
+            self.ahead = told - here if abs(told - here) >= SAME_TIME else 0.0
 
     def load(self, status: wire.Status, at: float) -> None:
         """Take a snapshot instead of all that was known; histories and marks of what is still there are kept."""
