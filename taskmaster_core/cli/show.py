@@ -50,7 +50,7 @@ def _show_job(out: Out, entry: Document, now: float) -> None:
         out.say()
     for process in job["processes"]:
         key = process["key"]
-        _show_process(out, process, entry.get("paths", {}).get(key, {}), entry.get("trees", {}).get(key, {}))
+        _show_process(out, process, entry.get("paths", {}).get(key, {}), entry.get("trees", {}).get(key, {}), now)
 
 
 def _painted_state(out: Out, state: str) -> str:
@@ -58,7 +58,7 @@ def _painted_state(out: Out, state: str) -> str:
     return out.paint(cell, cell.style)
 
 
-def _show_process(out: Out, process: Document, paths: Document, tree: Document) -> None:
+def _show_process(out: Out, process: Document, paths: Document, tree: Document, now: float) -> None:
     out.say(out.paint(clean(process["key"]), "name"))
     facts = {
         "goal": process["goal"],
@@ -75,7 +75,7 @@ def _show_process(out: Out, process: Document, paths: Document, tree: Document) 
     }
     for name, value in facts.items():
         _pair(out, name, value)
-    _show_relatives(out, tree, time.time())
+    _show_relatives(out, tree, now)
 
 
 def _show_relatives(out: Out, tree: Document, now: float) -> None:
