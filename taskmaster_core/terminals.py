@@ -61,10 +61,15 @@ def _size(asked: Asked) -> tuple[int, int] | None:
 
 
 def _lease(ops: Ops, asked: Asked) -> Lease:
-    lease = ops.runtime.leases.find(arg(asked, "lease", str, default=""))
+    lease = ops.runtime.leases.find(_own(asked, arg(asked, "lease", str, default="")))
     if lease is None:
         raise Refused("this client is not attached any more", "attach again")
     return lease
+
+
+def _own(asked: Asked, id_: str) -> str:
+    """Return a lease's id among those of everybody: clients make them up, and none may mean another's by it."""
+    return f"{asked.peer.principal} {id_}"
 
 
 def _terminal_of(ops: Ops, asked: Asked) -> Proc:
@@ -141,6 +146,7 @@ def attach(ops: Ops, asked: Asked) -> None:
     id_ = arg(asked, "lease", str, default="")
     if not 0 < len(id_) <= 64:
         raise UsageError("`lease` must be 1 to 64 characters, made up by the client")
+    id_ = _own(asked, id_)
     since, size = _number(asked, "since", 1 << 62), _size(asked)
     same_run = _number(asked, "run", 1 << 62) == proc.run
     known, before = runtime.leases.find(id_), runtime.leases.writer(proc.key)
