@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
-from taskmaster_core.errors import UsageError
+from taskmaster_core.errors import TaskmasterError, UsageError
 from tests.harness import Daemon, program
 from tests.integration.conftest import Start
 from tests.integration.test_access import OPERATOR, READER, STRANGERS, asking, root
@@ -76,6 +76,33 @@ def test_P07_numbers_and_lists_beyond_reason_are_refused_and_do_not_end_the_core
     pid = core.core_pid
     (reply,) = asking(core, os.getuid(), os.getgid(), {"op": op, "select": ["web"], "args": args})
     assert code(reply) in ("usage", "bad_request", "no_such_job")
+    assert core.core_pid == pid
+
+
+def cursors(path: str) -> Iterator[dict[str, Any]]:
+    """Yield cursors that no answer ever brought."""
+    points: list[Any] = ["", 0, 0, 0]
+    for place, values in enumerate((["\0", "x.y", "/etc/shadow", "." + "9" * 5000, "../1"], *[[-1, BIG, 1 << 63]] * 3)):
+        for value in values:
+            yield {"v": 1, "at": {path: [*points[:place], value, *points[place + 1 :]]}}
+    for more in ({"left": -1}, {"left": BIG}, {"packed": "AAAA"}, {"to": {path: ["x.y", 0, 0, 0]}}, {"waits": -9}):
+        yield {"v": 1, "at": {path: points}, **more}
+    for kind, when in (("time", 1e308), ("line", -1e308), ("nothing", 0)):
+        yield {"v": 1, "at": {}, "rest": {"kind": kind, "when": when, "first": "/etc/shadow"}}
+
+
+def test_P07_a_place_in_a_log_that_somebody_made_up_is_no_place(core: Daemon) -> None:
+    """No cursor that a client makes up ends the core, or reads another file than those of the process."""
+    pid = core.core_pid
+    path = core.request("show", "web")["jobs"][0]["paths"]["web:0"]["out"]
+    for cursor in cursors(path):
+        for op, back in (("logs", False), ("logs", True), ("find", True)):
+            try:
+                _, raw = core.request_raw(op, "web", cursor=cursor, back=back, pattern="root")
+            except TaskmasterError as error:
+                assert error.code in ("bad_request", "usage"), cursor
+            else:
+                assert raw == b""
     assert core.core_pid == pid
 
 
