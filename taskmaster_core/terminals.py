@@ -23,6 +23,8 @@ TOPIC = "tty."
 MOST = 1 << 15
 """Bytes typed in one request."""
 CROWD = 50
+MINE = 20
+"""So many of one user, or key: nobody can keep the others out."""
 """So many may be attached to one terminal."""
 WIDEST = 10_000
 """Columns or rows of a terminal."""
@@ -152,6 +154,9 @@ def attach(ops: Ops, asked: Asked) -> None:
     known, before = runtime.leases.find(id_), runtime.leases.writer(proc.key)
     if known is None and len(runtime.leases.on(proc.key)) >= CROWD:
         raise Refused(f"{CROWD} are attached to {proc.key} already")
+    mine = [each for each in runtime.leases.on(proc.key) if each.id.startswith(_own(asked, ""))]
+    if known is None and len(mine) >= MINE:
+        raise Refused(f"{MINE} clients of yours are attached to {proc.key} already", "leave one of them")
     lease = runtime.leases.grant(
         id_, proc.key, asked.peer.who, write=arg(asked, "write", bool, default=True),
         takeover=arg(asked, "takeover", bool, default=False), now=runtime.now(),
