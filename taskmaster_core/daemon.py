@@ -19,6 +19,7 @@ from typing import Any
 from taskmaster_core import acts, boot, doctor, logops, shimlink, terminals
 from taskmaster_core.admission import Admission
 from taskmaster_core.boot import CannotRun, Started
+from taskmaster_core.discretion import keep_discretion
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.ops import TABLE, Ops
 from taskmaster_core.recovery import Fenced, Recovery
@@ -362,6 +363,7 @@ def _ignore_terminal() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a core on the wire the shim has given it; return the exit status (6 config, 7 refused)."""
     faulthandler.enable()  # the shim's SIGABRT for a hung core leaves the stack on stderr
+    keep_discretion()
     _ignore_terminal()
     fd = os.environ.pop(LINK_FD, "")
     if not fd.isdigit():

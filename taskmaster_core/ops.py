@@ -24,6 +24,10 @@ from taskmaster_core.spec import Key, matches, names_job
 from taskmaster_core.wire import Cause, CoreView, PlanView, Status
 
 MAX_EVENTS = 5_000
+PATTERNS = 100
+"""Globs, tags and the like in one request at most: each is held against every process, in the core's one thread."""
+
+INT64 = 1 << 63
 
 
 class Ops:
@@ -64,8 +68,8 @@ class Ops:
                 self.runtime.server.refuse(asked, error, keep=False)
             self.audit.denied(asked, error)
             return False
-        if access.acts(request.op, request.args) and request.id not in self.seen:
-            self.audit.asked(asked)
+        if access.acts(request.op, request.args):
+            self.audit.asked(asked)  # also one that an earlier core had: whose id this really is nobody knows any more
         return True
 
     def reloaded(self, cause: Cause, generation: int) -> None:
@@ -99,9 +103,23 @@ class Ops:
                 raise UsageError("which ones? name a job, a process or `all`")
             return sorted_keys(self.runtime, self.runtime.supervisor.procs)
         chosen: dict[Key, None] = {}
-        for selector in selectors:
-            chosen.update(dict.fromkeys(self._meant(selector)))
+        patterns = 0
+        for selector in dict.fromkeys(selectors):
+            named = self._named(selector)
+            patterns += named is None
+            if patterns > PATTERNS:
+                raise UsageError(f"more than {PATTERNS} patterns in one request", "name jobs and processes outright")
+            chosen.update(dict.fromkeys(self._meant(selector) if named is None else named))
         return sorted_keys(self.runtime, chosen)
+
+    def _named(self, selector: str) -> list[Key] | None:
+        """Return what is named outright, which costs nothing however many are; None for a pattern."""
+        job, colon, index = selector.rpartition(":")
+        if colon and index.isdecimal() and len(index) < len("10000000"):
+            key = Key(job, int(index))
+            return [key] if str(key) == selector and key in self.runtime.supervisor.procs else None
+        known = selector != "all" and self.runtime.supervisor.job(selector) is not None
+        return [each.key for each in self.runtime.supervisor.processes_of(selector)] if known else None
 
     def _meant(self, selector: str) -> list[Key]:
         procs = self.runtime.supervisor.procs
@@ -132,7 +150,17 @@ def arg(asked: Asked, name: str, kind: type | tuple[type, ...], default: Any = N
         return default
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UsageError(f"`{name}` has the wrong type: {value!r:.60}")
+    if isinstance(value, int) and not -INT64 <= value < INT64:  # what is behind it counts in 64 bits, SQLite for one
+        raise UsageError(f"`{name}` is no number that means anything: {value!r:.60}")
     return value
+
+
+def words(asked: Asked, name: str) -> list[str] | None:
+    """Return an argument that is a list of words; raise UsageError if it is something else."""
+    found: list[str] | None = arg(asked, name, list)
+    if found is not None and not (len(found) <= PATTERNS and all(isinstance(each, str) for each in found)):
+        raise UsageError(f"`{name}` must be at most {PATTERNS} words")
+    return found
 
 
 def seconds(asked: Asked, name: str = "timeout") -> float | None:
@@ -275,7 +303,7 @@ def events(ops: Ops, asked: Asked) -> None:
         since_time=arg(asked, "since_time", (int, float)),
         until=arg(asked, "until", (int, float)),
         keys=_event_keys(ops, asked.request.select),
-        types=arg(asked, "types", list),
+        types=words(asked, "types"),
         limit=MAX_EVENTS,
         tail=min(number, MAX_EVENTS) if number is not None else None,
     )
@@ -286,7 +314,9 @@ def _event_keys(ops: Ops, selectors: list[str]) -> list[str] | None:
     """Return selectors as patterns of event keys: a job means itself and its processes, a tag all jobs that have it."""
     if not selectors or "all" in selectors:
         return None
-    plain = [each for each in selectors if not each.startswith("@")]
+    plain = list(dict.fromkeys(each for each in selectors if not each.startswith("@")))
+    if len(plain) > PATTERNS:
+        raise UsageError(f"more than {PATTERNS} selectors in one question to the journal", "ask for all, and choose")
     for tag in set(selectors) - set(plain):
         plain += [job.name for job in ops.runtime.supervisor.jobs() if names_job(tag, job.name, job.tags)]
     return [pattern for each in plain for pattern in ([each] if ":" in each else [each, f"{each}:*"])]

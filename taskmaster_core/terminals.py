@@ -23,6 +23,8 @@ TOPIC = "tty."
 MOST = 1 << 15
 """Bytes typed in one request."""
 CROWD = 50
+MINE = 20
+"""So many of one user, or key: nobody can keep the others out."""
 """So many may be attached to one terminal."""
 WIDEST = 10_000
 """Columns or rows of a terminal."""
@@ -61,10 +63,15 @@ def _size(asked: Asked) -> tuple[int, int] | None:
 
 
 def _lease(ops: Ops, asked: Asked) -> Lease:
-    lease = ops.runtime.leases.find(arg(asked, "lease", str, default=""))
+    lease = ops.runtime.leases.find(_own(asked, arg(asked, "lease", str, default="")))
     if lease is None:
         raise Refused("this client is not attached any more", "attach again")
     return lease
+
+
+def _own(asked: Asked, id_: str) -> str:
+    """Return a lease's id among those of everybody: clients make them up, and none may mean another's by it."""
+    return f"{asked.peer.principal} {id_}"
 
 
 def _terminal_of(ops: Ops, asked: Asked) -> Proc:
@@ -141,11 +148,15 @@ def attach(ops: Ops, asked: Asked) -> None:
     id_ = arg(asked, "lease", str, default="")
     if not 0 < len(id_) <= 64:
         raise UsageError("`lease` must be 1 to 64 characters, made up by the client")
+    id_ = _own(asked, id_)
     since, size = _number(asked, "since", 1 << 62), _size(asked)
     same_run = _number(asked, "run", 1 << 62) == proc.run
     known, before = runtime.leases.find(id_), runtime.leases.writer(proc.key)
     if known is None and len(runtime.leases.on(proc.key)) >= CROWD:
         raise Refused(f"{CROWD} are attached to {proc.key} already")
+    mine = [each for each in runtime.leases.on(proc.key) if each.id.startswith(_own(asked, ""))]
+    if known is None and len(mine) >= MINE:
+        raise Refused(f"{MINE} clients of yours are attached to {proc.key} already", "leave one of them")
     lease = runtime.leases.grant(
         id_, proc.key, asked.peer.who, write=arg(asked, "write", bool, default=True),
         takeover=arg(asked, "takeover", bool, default=False), now=runtime.now(),

@@ -56,7 +56,7 @@ class Instance:
         own = {
             "XDG_RUNTIME_DIR": str(self.dir / "run"), "XDG_STATE_HOME": str(self.dir / "state"),
             "XDG_CONFIG_HOME": str(self.dir / "config"), "HOME": str(self.dir / "home"), TAG: self.instance,
-            "PYTHONFAULTHANDLER": "1",
+            "PYTHONFAULTHANDLER": "1", **({} if os.geteuid() == 0 else {"TASKMASTER_TRACEABLE": "1"}),
         }  # fmt: skip
         return {**kept, **own, **more}
 

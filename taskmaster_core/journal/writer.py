@@ -79,7 +79,8 @@ class Files:
             return
         fresh = f"{self._floor_path}.new"
         with suppress(OSError):  # the disk may be full: the next one tries again
-            with open(fresh, "w", encoding="ascii") as file:
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
+            with open(os.open(fresh, flags, 0o600), "w", encoding="ascii") as file:
                 file.write(f"{seq}\n")
             os.replace(fresh, self._floor_path)
             self._noted = seq

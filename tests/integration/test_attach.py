@@ -200,7 +200,7 @@ def test_a_read_only_viewer_types_nothing_and_cannot_take_over(daemon: Start, at
     assert "aaa" not in it.output("cat:0")
 
 
-def test_G01_an_attached_person_goes_on_after_the_core_was_killed(daemon: Start, attach: Attach) -> None:
+def test_G1_an_attached_person_goes_on_after_the_core_was_killed(daemon: Start, attach: Attach) -> None:
     it = daemon(ECHO)
     it.wait(lambda: "up" in it.output("echo:0"))
     pid = it.proc("echo:0").pid
