@@ -11,6 +11,14 @@ from zlib import crc32
 
 from taskmaster_core.spec import Backoff, Exit, JobSpec, Key
 
+_OURS = frozenset({"lock", "fifo", "fork", "terminal"})
+"""The stages of a start that are the shim's own work: what fails there is short of something, whatever the job is."""
+
+
+def short(exit_: Exit | None) -> bool:
+    """Tell whether a start failed for want of descriptors, processes, memory or disk, and not because of the job."""
+    return exit_ is not None and exit_.stage in _OURS and exit_.errno != "EEXIST"  # that one: an older copy lives
+
 
 def describe(exit_: Exit | None) -> str:
     """Say how a run ended, one clause for people."""

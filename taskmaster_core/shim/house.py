@@ -13,6 +13,7 @@ import records
 import sentences
 import tree
 from orphans import Looker
+from shelf import Shelf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class House:
         self.groves: Groves | None = None
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.looker = Looker()
+        self.shelf = Shelf(self)
         self.spared = False
         self.inherited: frozenset[int] = frozenset((1, 2))
         self.nofile = 1024
@@ -76,7 +78,8 @@ class House:
         try:
             records.amend(run.lock, run.run, run.amended)
         except OSError as error:
-            self.sinks.complain(f"what changed about {run.key} is not on disk: {error.strerror}")
+            if not self.shelf.fails(error):
+                self.sinks.complain(f"what changed about {run.key} is not on disk: {error.strerror}")
 
     def unlock(self, path: str) -> None:
         """Remove the lock file of a run that is over."""
@@ -114,6 +117,10 @@ class House:
                 self.places.sweep_fifos(self.sinks.fifos)
             except OSError:
                 pass  # somebody removed the directory
+            try:
+                os.rmdir(self.places.spare)
+            except OSError:
+                pass  # it was never needed, or what does not die has its record there
         if self.groves is not None:
             self.groves.fell()
 
