@@ -243,7 +243,7 @@ class _Parts:
         settings = declared.settings
         journal = Journal(self._places.journal, settings.journalkeep, self._wake)
         begun = journal.start()
-        eventlog = EventLog(settings.logfile or self._places.eventlog, settings.loglevel)
+        eventlog = EventLog(settings.logfile or self._places.eventlog, settings.loglevel, on_change=self._wake)
         timers = Timers()
         boot = uuid4().hex[:12]
         publisher = Publisher(boot, begun.last_seq, journal, eventlog, timers)

@@ -332,13 +332,13 @@ class Reports:
         over, name = bool(report.get("over")), str(report["name"])
         text = "" if over else str(report["text"])
         told = {"path": name, "text": text or f"{name} is well again", "over": over}
-        self._runtime.troubles.heard(str(report["part"]), text, name, **told)
+        self._runtime.troubles.heard(str(report["part"]), text, name, told)
 
     def _loss(self, report: dict[str, object]) -> None:
         path, over = str(report["path"]), bool(report.get("over"))
         text = "" if over else f"output to {path} is being lost: {report.get('errno')}"
         told: dict[str, Any] = {name: report.get(name) for name in ("path", "bytes", "errno", "over")}
-        self._runtime.troubles.heard("log", text, path, **told)
+        self._runtime.troubles.heard("log", text, path, told)
 
 
 def _say(text: str) -> None:

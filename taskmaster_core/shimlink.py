@@ -140,9 +140,10 @@ def end_of(report: Document) -> Exit:
     """Return the end a report tells of; one without code and signal is not known."""
     number = report.get("signal")
     if number is not None:
-        return Exit(signal=signal_name(number), signum=number, core=bool(report.get("core")))
+        oom = str(report.get("oom") or "")
+        return Exit(signal=signal_name(number), signum=number, core=bool(report.get("core")), oom=oom)
     code = report.get("code")
-    return Exit(code=code) if code is not None else Exit(message="not known how")
+    return Exit(code=code, oom=str(report.get("oom") or "")) if code is not None else Exit(message="not known how")
 
 
 def _text(words: str) -> str:

@@ -60,7 +60,7 @@ class Troubles:
 
     # What the shim tells: it says each thing once, so it is passed on whatever was known --------------------------
 
-    def heard(self, part: str, text: str, name: str, **told: Any) -> None:
+    def heard(self, part: str, text: str, name: str, told: Mapping[str, Any]) -> None:
         """Note a trouble that the shim told of, or its end, and pass it on; `told` is what the event says."""
         self._put(part, text, name)
         self._tell(f"{part}_trouble", Cause("shim"), **told)

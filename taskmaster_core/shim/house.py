@@ -12,6 +12,7 @@ import time
 import records
 import sentences
 import tree
+from oom import Oom
 from orphans import Looker
 from shelf import Shelf
 
@@ -46,6 +47,7 @@ class House:
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.looker = Looker()
         self.shelf = Shelf(self)
+        self.oom = Oom()
         self.spared = False
         self.inherited: frozenset[int] = frozenset((1, 2))
         self.nofile = 1024
