@@ -326,6 +326,7 @@ class Sinks:
         self.live: Callable[[dict[str, Any]], bool] = lambda _: False
         self.watched: dict[str, float] = {}
         self.fifos: dict[str, Stream] = {}
+        self._said_small = False
         self._due: dict[str, int] = {}
         self._sinks: dict[str, Sink] = {}
         self._open: dict[Sink, None] = {}  # least recently used first
@@ -349,6 +350,13 @@ class Sinks:
         sink.users += 1
         sink.shared = sink.shared or sink.users > 1
         return sink
+
+    def say_small(self, error: OSError) -> None:
+        """Say once that pipes stay small: it costs speed, nothing else."""
+        if not self._said_small:
+            self._said_small = True
+            why = f"pipes stay small: {error.strerror}"
+            self.complain(f"{why}; all is kept, only slower (sysctl fs.pipe-user-pages-soft)")
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the troubles that were told and are not over, for the next core."""

@@ -243,6 +243,7 @@ def test_R05_a_full_state_directory_keeps_no_job_from_starting_and_none_from_bei
         it.request("restart", "late")
         assert not list(Path(it.places.rundir, "runs").glob("late*")), "its record is where it belongs"
         assert it.stop() == 0
+        it.process = None  # ended; where its lock stood is gone in a moment
 
 
 @ROOT
