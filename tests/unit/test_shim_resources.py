@@ -89,7 +89,7 @@ SPIN = "import os\nos.sched_setaffinity(0, {0})\nos.nice(%d)\nwhile True:\n    p
 
 
 def test_R09_a_core_that_gets_no_processor_is_not_taken_for_hung(tmp_path: Path) -> None:
-    """Wait ten times as long for a core that is ready to run and gets no processor; one that only sleeps is replaced."""
+    """Wait ten times as long for a core that is ready to run and has no processor; one that sleeps is replaced."""
     shim = Shim(tmp_path, env={"TM_BEAT_TIMEOUT": "0.6"})
     hogs: list[subprocess.Popen[bytes]] = []
     try:
@@ -170,7 +170,7 @@ def test_R05_the_next_core_is_told_what_is_still_wrong(shim: Shim, core: Core, t
     place = tmp_path / "place"
     place.mkdir()
     core.order(spawn_order(shim, program("counter", 10**8, 1, 0.005), out=sink(shim, str(place / "f"), index=None)))
-    wait_for(lambda: (place / "f").exists())
+    wait_for((place / "f").exists)
     place.rename(tmp_path / "away")
     (tmp_path / "away" / "f").unlink()
     core.expect("loss", over=False)
