@@ -16,6 +16,7 @@ from taskmaster_core import kin
 from taskmaster_core.ops import Ops
 from taskmaster_core.server import Asked
 from taskmaster_core.spec import State
+from taskmaster_core.troubles import REMEDIES
 
 LOW_DISK = 64 << 20
 """Bytes free below which a warning is due: rotation of a few logs needs as much."""
@@ -32,6 +33,7 @@ class Check(Struct):
 
 def doctor(ops: Ops, asked: Asked) -> None:
     """Answer with all checks."""
+    ops.look()
 
     def told(found: kin.Kin) -> None:
         ops.runtime.reply(asked, {"checks": list(_checks(ops, found))}, keep=False)
@@ -46,12 +48,10 @@ def _checks(ops: Ops, found: kin.Kin) -> Iterator[Check]:
     yield _processes(ops)
     yield from _descendants(ops, found)
     journal = ops.runtime.journal.trouble
-    yield Check(
-        "journal", not journal, journal or f"event {ops.runtime.publisher.seq}", "free space, then wait a moment"
-    )
+    yield Check("journal", not journal, journal or f"event {ops.runtime.publisher.seq}", REMEDIES["journal"])
     for part, text in ops.runtime.troubles.items():
         if part != "journal":
-            yield Check(part, ok=False, text=text)
+            yield Check(part, ok=False, text=text, help=REMEDIES.get(part, ""))
 
 
 def _descriptors() -> Check:

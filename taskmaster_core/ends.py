@@ -9,19 +9,28 @@ from __future__ import annotations
 from typing import Any
 from zlib import crc32
 
-from taskmaster_core.spec import Backoff, Exit, JobSpec, Key
+from taskmaster_core.spec import BY_MEMORY, Backoff, Exit, JobSpec, Key
+
+_OURS = frozenset({"lock", "fifo", "fork", "terminal"})
+"""The stages of a start that are the shim's own work: what fails there is short of something, whatever the job is."""
+
+
+def short(exit_: Exit | None) -> bool:
+    """Tell whether a start failed for want of descriptors, processes, memory or disk, and not because of the job."""
+    return exit_ is not None and exit_.stage in _OURS and exit_.errno != "EEXIST"  # that one: an older copy lives
 
 
 def describe(exit_: Exit | None) -> str:
     """Say how a run ended, one clause for people."""
     if exit_ is None:
         return "not known how"
+    memory = BY_MEMORY.get(exit_.oom, "")
     if exit_.stage is not None:
         return exit_.message or f"{exit_.stage}: {exit_.errno}"
     if exit_.signal is not None:
-        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else "")
+        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else memory)
     if exit_.code is not None:
-        return f"exit code {exit_.code}"
+        return f"exit code {exit_.code}{memory}"
     return exit_.message or "not known how"
 
 
@@ -55,6 +64,6 @@ def _share(key: Key, run: int) -> float:
 
 def told_of(exit_: Exit) -> dict[str, Any]:
     """Return the fields of an end that have something to say."""
-    names = ("code", "signal", "core", "stage", "errno", "message")
+    names = ("code", "signal", "core", "oom", "stage", "errno", "message")
     pairs = ((name, getattr(exit_, name)) for name in names)
     return {name: value for name, value in pairs if value is not None and value is not False and value != ""}

@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from taskmaster_core.ends import backoff_delay, describe, expected, herd_delay, told_of
+from taskmaster_core.ends import backoff_delay, describe, expected, herd_delay, short, told_of
 from taskmaster_core.spec import Exit, Goal, JobSpec, Key, Restart, State
 from taskmaster_core.stimuli import (
     Deadline,
@@ -279,8 +279,8 @@ def retry_now(proc: Proc, passed: Deadline, ctx: Ctx) -> Step:
 
 
 def failed_start(proc: Proc, report: SpawnFailed, ctx: Ctx) -> Step:
-    """Count a start that never became a process."""
-    dead = replace(proc, pid=None, exit=report.exit, tries=proc.tries + 1)
+    """Count a start that never became a process, unless it is the machine that is short of something (G12, R04)."""
+    dead = replace(proc, pid=None, exit=report.exit, tries=proc.tries + (not short(report.exit)))
     told = _emit("failed", dead, **told_of(report.exit))
     return _after_failure(dead, ctx, told, at_once=False)
 
@@ -320,7 +320,7 @@ def _rest(dead: Proc, ctx: Ctx, told: Emit) -> Step:
 def _after_failure(dead: Proc, ctx: Ctx, told: Emit, *, at_once: bool) -> Step:
     """Try again, or give up when the budget is used up or the policy is never."""
     retry = 0 if dead.spec.restart is Restart.NEVER else dead.spec.retry
-    if retry is None or dead.tries <= retry:
+    if retry is None or dead.tries <= retry or short(dead.exit):
         return _try_again(dead, ctx, told, at_once=at_once)
     runs = f"{dead.tries} unsuccessful run" + ("s" if dead.tries != 1 else "")
     gave_up = _into(dead, State.FATAL, ctx, f"gave up after {runs}, the last: {describe(dead.exit)}")

@@ -39,6 +39,8 @@ class Ops:
         self.generations = generations
         self.shut_down: Callable[[Cause, str], None] = lambda *_: None
         self.seen: frozenset[str] = frozenset()
+        self.look: Callable[[], None] = lambda: None
+        """Called before the core's own troubles are told: what does not report by itself is looked at."""
         """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
         self.history = History()
         self.audit = Audit(runtime)
@@ -192,7 +194,7 @@ def core_view(ops: Ops) -> CoreView:
         version=__version__, pid=os.getpid(), shim_pid=facts.shim_pid, boot=facts.boot, started_at=facts.started_at,
         generation=runtime.supervisor.generation, config=list(facts.config_paths),
         config_problems=ops.reloader.problems, instance=facts.instance, statedir=facts.setting.places.statedir,
-        seq=runtime.publisher.seq, batches=runtime.publisher.batches, troubles=list(runtime.troubles.values()),
+        seq=runtime.publisher.seq, batches=runtime.publisher.batches, troubles=runtime.troubles.lines(),
         stopping=runtime.supervisor.shutting_down is not None,
         autoreload=runtime.supervisor.config.settings.autoreload, pending=ops.reloader.pending,
         now=runtime.now() + runtime.wall_offset(),
@@ -201,6 +203,7 @@ def core_view(ops: Ops) -> CoreView:
 
 def status(ops: Ops, asked: Asked) -> None:
     """Answer with everything visible now, or what the selectors mean of it; with `usage` after a look at all trees."""
+    ops.look()
     _after_sample(ops, asked, _status)
 
 

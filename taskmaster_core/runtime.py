@@ -27,6 +27,7 @@ from taskmaster_core.shimlink import ShimLink
 from taskmaster_core.spec import Key
 from taskmaster_core.supervisor import AllDown, Answer, Fact, Outcomes, Persist, Retune, Supervisor
 from taskmaster_core.timers import Timer, Timers
+from taskmaster_core.troubles import Troubles
 from taskmaster_core.wire import Cause, Done
 from taskmaster_core.workers import Worker
 
@@ -96,7 +97,7 @@ class Runtime:
         self.acked = 0
         self.exit_code: int | None = None
         """Set once everything is down: the loop ends."""
-        self.troubles: dict[str, str] = {}
+        self.troubles = Troubles(self.fact)
         """Degradations in words, by the part that has them."""
         self.asked: dict[str, Asked] = {}
         """The requests that wait for an effect, by id."""

@@ -84,9 +84,10 @@ def how_it_ended(data: Data) -> str:
     """Say how a run ended: "with code 1", "by SIGKILL", or that it is not known."""
     if data.get("stage"):
         return f"at {data['stage']}: {data.get('message') or data.get('errno') or 'no reason was told'}"
+    memory = {"yes": " (out of memory)", "likely": " (likely out of memory)"}.get(str(data.get("oom")), "")
     if data.get("signal"):
-        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else "")
-    return "in an unknown way" if data.get("code") is None else f"with code {data['code']}"
+        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else memory)
+    return "in an unknown way" if data.get("code") is None else f"with code {data['code']}{memory}"
 
 
 def _rest(data: Data) -> str:

@@ -6,9 +6,13 @@ daemon polls `fileno()`, and writes again when `backlog` says that the shim was 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
+import sys
+import termios
+import time
 from typing import Any
 
 from taskmaster_core import machine
@@ -38,6 +42,7 @@ class ShimLink:
         os.set_inheritable(fd, False)
         self._decoder = Decoder()
         self._out = bytearray()
+        self._unread: float | None = None
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
@@ -53,8 +58,24 @@ class ShimLink:
         """Tell whether bytes wait for the shim to read."""
         return bool(self._out)
 
+    @property
+    def silent_for(self) -> float:
+        """Return the seconds for which the shim has neither said anything nor read all that was sent.
+
+        The kernel counts what lies unread in the wire, so that this needs no answer and wakes nobody.
+        """
+        if self.fileno() < 0 or self._unread is None:
+            return 0.0
+        left = fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0")
+        if not int.from_bytes(left, sys.byteorder):
+            self._unread = None
+            return 0.0
+        return time.monotonic() - self._unread
+
     def send(self, orders: list[Document]) -> None:
         """Send orders as one frame; what the socket does not take now is kept. Raise LinkClosed if nobody reads."""
+        if not self.silent_for:
+            self._unread = time.monotonic()
         self._out += encode(orders)
         self.flush()
 
@@ -85,6 +106,7 @@ class ShimLink:
                 if reports:
                     return reports  # they are told first; the next call meets the end again
                 raise LinkClosed(why)
+            self._unread = None
             try:
                 for frame in self._decoder.feed(data):
                     reports += frame
@@ -121,9 +143,10 @@ def end_of(report: Document) -> Exit:
     """Return the end a report tells of; one without code and signal is not known."""
     number = report.get("signal")
     if number is not None:
-        return Exit(signal=signal_name(number), signum=number, core=bool(report.get("core")))
+        oom = str(report.get("oom") or "")
+        return Exit(signal=signal_name(number), signum=number, core=bool(report.get("core")), oom=oom)
     code = report.get("code")
-    return Exit(code=code) if code is not None else Exit(message="not known how")
+    return Exit(code=code, oom=str(report.get("oom") or "")) if code is not None else Exit(message="not known how")
 
 
 def _text(words: str) -> str:

@@ -93,6 +93,8 @@ class ExitView(Struct):
     signal: str | None = None
     error: StartError | None = None
     core: bool = False
+    oom: str = ""
+    """Killed by the kernel because memory ran out: "yes", "likely" or empty."""
 
 
 def exit_view(end: Exit | None) -> ExitView | None:
@@ -100,7 +102,7 @@ def exit_view(end: Exit | None) -> ExitView | None:
     if end is None:
         return None
     error = StartError(end.stage, end.errno or "", end.message) if end.stage is not None else None
-    return ExitView(end.code, end.signal, error, end.core)
+    return ExitView(end.code, end.signal, error, end.core, end.oom)
 
 
 class ProcessView(Struct):

@@ -36,9 +36,9 @@ LATENESS = 0.15
 
 RESHAPES = frozenset({
     "added", "removed", "scaled", "reloaded", "held", "released", "reload_refused", "config_error", "core_ready",
-    "core_stopping", "shutdown", "log_trouble", "journal_trouble", "watch_trouble",
+    "core_stopping", "shutdown",
 })  # fmt: skip
-"""Events that tell of something only a snapshot has: jobs, the config's problems, the core's own troubles."""
+"""Events that tell of something only a snapshot has: jobs, the config's problems; so does every `…_trouble`."""
 
 _batches = msgspec.json.Decoder(wire.StateBatch)
 _beats = msgspec.json.Decoder(wire.Beat)
@@ -278,5 +278,5 @@ class Sync:
             return
         self.recent.extend(events)
         self._changes.events(events)
-        if any(event.type in RESHAPES for event in events):
+        if any(event.type in RESHAPES or event.type.endswith("_trouble") for event in events):
             self.ask()

@@ -14,6 +14,7 @@ from taskmaster_core.cli.out import Out, span
 from taskmaster_core.cli.status import HEAD, RIGHT, process_row, shown_state, state_cell
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
+from taskmaster_core.spec import BY_MEMORY
 
 Document = dict[str, Any]
 
@@ -94,7 +95,7 @@ def ended(exit_: Document) -> str:
     if error:
         return error.get("message") or f"{error.get('stage')}: {error.get('errno')}"
     if exit_.get("signal"):
-        return f"killed by {exit_['signal']}"
+        return f"killed by {exit_['signal']}{BY_MEMORY.get(str(exit_.get('oom')), '')}"
     return f"exit code {exit_['code']}" if exit_.get("code") is not None else ""
 
 

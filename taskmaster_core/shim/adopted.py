@@ -93,6 +93,7 @@ class Adopted(Run):
 
     def _note_end(self, status: int | None) -> None:
         self._end = {**pidfds.end_of(status), "at": runs.boottime(), "wall": time.time()}
+        self._mark_oom(self._end)
         for stream in self.streams.values():
             stream.drain()
         self._since = time.monotonic()

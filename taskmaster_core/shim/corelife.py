@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _SILENCE = 25.0  # seconds without a frame until a core counts as hung; it beats every 10
 _GRACE = 5.0  # seconds from ABRT (or a closed wire) to KILL
 _LATE = 1.0  # a check that comes later than this tells that nobody was scheduled, not that the core hangs
+_STARVED = 10  # times as long may a core be silent that is ready to run and gets no processor
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 _PASSED_ON = (6, 7)  # bad config, refused: another try would end the same
 
@@ -52,6 +53,7 @@ class CoreLife:
         self._delay = _FIRST_DELAY
         self._heard = 0.0
         self._check_due = 0.0
+        self._waited = 0.0
         self._aborted = False
         self._timer: Timer | None = None
 
@@ -96,6 +98,7 @@ class CoreLife:
         self.house.loop.watch(self._pidfd, self._ended)
         self.ready = self._aborted = False
         self._heard = time.monotonic()
+        self._waited = _waited(self.pid)
         self._expect_beat()
 
     def _fork(self, link: int) -> None:
@@ -119,6 +122,7 @@ class CoreLife:
         self._heard = time.monotonic()
         if order.get("t") == "beat" and self._link is not None and not self._aborted:
             self._expect_beat()  # we are awake anyway: looking when the old time is over would wake us once more
+            self._waited = _waited(self.pid)
         self.on_order(order)
 
     def say(self, report: Report) -> None:
@@ -176,11 +180,18 @@ class CoreLife:
         self._timer = self.house.loop.after(delay, action)
 
     def _check_beat(self) -> None:
+        self.listen()  # after a stop of ours this timer fires before the wire is looked at: a beat may lie there
+        if self._link is None:
+            return
         now = time.monotonic()
         if now - self._check_due > _LATE:
             self._heard = now  # we were not scheduled ourselves: the core gets its time anew
         if now - self._heard < self._silence:
             self._expect_beat()
+            return
+        if now - self._heard < _STARVED * self._silence and _waited(self.pid) - self._waited > (now - self._heard) / 2:
+            self._check_due = now + self._silence / 2
+            self._arm(self._silence / 2, self._check_beat)  # it wants to run, and has no processor
             return
         self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {self._silence:g} s and is replaced")
         self.fence(signal.SIGABRT)
@@ -231,10 +242,10 @@ class CoreLife:
         os.close(self._pidfd)
         self._pidfd = -1
         self.house.pids.discard(self.pid)
-        self.pid = 0
-        self._follow_up(exited, status, was_ready)
+        pid, self.pid = self.pid, 0
+        self._follow_up(pid, exited, status, was_ready)
 
-    def _follow_up(self, exited: bool, status: int, was_ready: bool) -> None:
+    def _follow_up(self, pid: int, exited: bool, status: int, was_ready: bool) -> None:
         if self.goodbye is not None or not self.wanted:
             self.on_end(self.goodbye)
             return
@@ -243,6 +254,7 @@ class CoreLife:
             self.on_end(status if status in _PASSED_ON else 1)
             return
         how = f"with status {status}" if exited else f"with signal {status}" if status else "somehow"
+        how += ", because memory ran out" if status == signal.SIGKILL and self.house.oom.of(pid, None, status) else ""
         self.house.sinks.complain(f"the core ended {how}; a new one starts in {self._delay:g} s")
         self.house.loop.after(self._delay, self._try_start)
         self._delay = _FIRST_DELAY if was_ready else min(self._delay * 2, _LAST_DELAY)
@@ -256,3 +268,12 @@ class CoreLife:
             self._arm(_GRACE, lambda: self._send(signal.SIGKILL))
         else:
             self.on_end(self.goodbye)
+
+
+def _waited(pid: int) -> float:
+    """Return the seconds for which a process was ready to run and had no processor; 0 where that is not counted."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb", buffering=0) as file:
+            return int(file.read(128).split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -12,7 +12,9 @@ import time
 import records
 import sentences
 import tree
+from oom import Oom
 from orphans import Looker
+from shelf import Shelf
 from survey import Strays
 
 TYPE_CHECKING = False
@@ -46,6 +48,8 @@ class House:
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.looker = Looker()
         self.strays = Strays(self)
+        self.shelf = Shelf(self)
+        self.oom = Oom()
         self.spared = False
         self.inherited: frozenset[int] = frozenset((1, 2))
         self.nofile = 1024
@@ -78,7 +82,8 @@ class House:
         try:
             records.amend(run.lock, run.run, run.amended)
         except OSError as error:
-            self.sinks.complain(f"what changed about {run.key} is not on disk: {error.strerror}")
+            if not self.shelf.fails(error):
+                self.sinks.complain(f"what changed about {run.key} is not on disk: {error.strerror}")
 
     def unlock(self, path: str) -> None:
         """Remove the lock file of a run that is over."""
@@ -116,6 +121,10 @@ class House:
                 self.places.sweep_fifos(self.sinks.fifos)
             except OSError:
                 pass  # somebody removed the directory
+            try:
+                os.rmdir(self.places.spare)
+            except OSError:
+                pass  # it was never needed, or what does not die has its record there
         if self.groves is not None:
             self.groves.fell()
 

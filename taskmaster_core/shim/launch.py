@@ -18,6 +18,7 @@ import kernel
 import paths
 import records
 import sentences
+import shelf
 import spawn
 import streams
 import terminals
@@ -95,9 +96,41 @@ class Launch:
     # -- the lock -----------------------------------------------------------------------------------------------
 
     def _take_lock(self) -> None:
+        """Take it in the state directory; where that takes nothing, in the run directory: jobs must start on."""
+        self.house.shelf.look()
+        try:
+            self._lock_here()
+        except OSError as error:
+            if not self.house.shelf.fails(error):
+                raise
+            self._refuse_copy(self.lock_path)
+            if self._locked:
+                self.house.unlock(self.lock_path)
+            self.lock_path = self.places.spare_lock_of(self.key)
+            self._lock_here()
+
+    def _refuse_copy(self, path: str) -> None:
+        """Raise OSError if the lock file that cannot be written is that of an older copy."""
+        try:
+            fd = self._hold(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+        except OSError:
+            return
+        self._judge(fd)
+
+    def _lock_here(self) -> None:
         fd = self._open_lock()
         if fd >= self.house.nofile - _RESERVE:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        held, record = self._judge(fd)
+        if held:
+            fd = self._set_aside(record.run if record is not None else 0)
+        self._locked = True
+        os.ftruncate(fd, 0)
+        shelf.reserve(fd)
+        self.setup.lock = fd
+
+    def _judge(self, fd: int) -> tuple[bool, records.Record | None]:
+        """Return whether somebody holds a lock, and its record; raise OSError if an older copy may live."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             held = False
@@ -110,18 +143,14 @@ class Launch:
         if held and record is not None and record.foreign:
             self.what = f"an older copy may still run, in another pid namespace: pid {record.pid} there"
             raise OSError(errno.EEXIST, "")
-        if held:
-            fd = self._set_aside(record.run if record is not None else 0)
-        self._locked = True
-        os.ftruncate(fd, 0)
-        self.setup.lock = fd
+        return held, record
 
     def _open_lock(self) -> int:
         return self._hold(os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
     def _set_aside(self, run: int) -> int:
         """Descendants of an older run hold the lock, its leader is gone: they keep theirs under another name."""
-        aside = self.places.old_lock_of(self.key, run)
+        aside = self.places.old_lock_of(self.key, run, self.lock_path)
         records.move(self.lock_path, aside)
         older = self.house.runs.get((self.key, run))
         if older is not None:

@@ -98,9 +98,8 @@ class Leftovers:
 
     def begin(self) -> None:
         """Look at every lock file."""
-        for name in sorted(os.listdir(self.places.runs)):
-            if name.endswith(".lock"):
-                self._judge(f"{self.places.runs}/{name}")
+        for path in self.places.locks():
+            self._judge(path)
         self._sweep_amendments()
         self.adopted.sort(key=lambda run: run.run, reverse=True)
         self._turn()

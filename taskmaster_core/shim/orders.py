@@ -56,7 +56,7 @@ class Orders:
             "trees": lambda order: core.say({"t": "trees", "id": order["id"], **survey.answer(house, order["keys"])}),
             "reopen": lambda _: house.sinks.reopen(),
             "notify": lambda order: self.notify(order["text"]),
-            "beat": lambda _: None,
+            "beat": lambda _: house.shelf.look(),
             "ready": lambda _: core.became_ready(),
             "bye": lambda order: core.say_goodbye(int(order.get("code") or 0)),
         }
@@ -108,6 +108,7 @@ class Orders:
         hello = {"t": "hello", "v": VERSION, "shim_pid": os.getpid(), "boot": self.house.heritage.boot}
         hello.update(opened=self.opened, first=not self.core.was_ready, memos=self.memos, next=self.core.ledger.next)
         hello["again"] = self._again
+        hello["troubles"] = self.house.sinks.listed()
         if self.house.places is not None:
             hello.update(statedir=self.house.places.statedir, rundir=self.house.places.rundir)
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]

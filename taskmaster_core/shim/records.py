@@ -6,6 +6,7 @@ spawn of the key and the next shim read it. What changes later stands in an amen
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -161,7 +162,9 @@ def amend(lock: str, run: int, changes: dict[str, Any]) -> None:
     path = amendment_of(lock)
     fd = os.open(f"{path}~", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        os.write(fd, json.dumps({"run": run, **changes}, separators=(",", ":")).encode())
+        text = json.dumps({"run": run, **changes}, separators=(",", ":")).encode()
+        if os.write(fd, text) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(fd)
     os.rename(f"{path}~", path)
@@ -182,6 +185,27 @@ def amended(lock: str, record: Record) -> dict[str, Any]:
 
 def _complete(changes: dict[str, Any]) -> dict[str, Any]:
     return {"key": "a:0", "leaf": None, "tags": [], **changes}
+
+
+def restore(pid: int, lock: str) -> bool:
+    """Write a lock file anew that was removed under its run, from what the run still has open; tell whether it stands.
+
+    Nobody holds the new one, so it counts by its record alone: pid, start and boot.
+    """
+    if os.path.exists(lock):
+        return True
+    try:
+        fds = (f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd"))
+        held = next(each for each in fds if os.readlink(each) == f"{lock} (deleted)")
+        with open(held, "rb", buffering=0) as file:
+            text = file.read(1 << 16)
+        fd = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            return os.write(fd, text) == len(text)
+        finally:
+            os.close(fd)
+    except (OSError, StopIteration):
+        return False
 
 
 def move(lock: str, aside: str) -> None:

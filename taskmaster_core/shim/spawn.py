@@ -153,7 +153,10 @@ def _cgroup(setup: Setup) -> None:
 def _lock(setup: Setup) -> None:
     with open("/proc/self/stat", "rb", buffering=0) as file:
         started = file.read(4096).rpartition(b")")[2].split()[19].decode()
-    os.pwrite(setup.lock, f"{os.getpid()} {started} {setup.record}".encode("utf-8", "surrogateescape"), 0)
+    text = f"{os.getpid()} {started} {setup.record}".encode("utf-8", "surrogateescape")
+    if os.pwrite(setup.lock, text, 0) < len(text):
+        raise OSError(errno.ENOSPC, "")
+    os.ftruncate(setup.lock, len(text))  # only with this it is whole: the room was taken before
     setup.lock = _inherit_high(setup.lock)
 
 
