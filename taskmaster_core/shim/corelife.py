@@ -28,6 +28,7 @@ _SILENCE = 25.0  # seconds without a frame until a core counts as hung; it beats
 _GRACE = 5.0  # seconds from ABRT (or a closed wire) to KILL
 _LATE = 1.0  # a check that comes later than this tells that nobody was scheduled, not that the core hangs
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
+_REPLACED = 75  # EX_TEMPFAIL: a core that makes room for a newer one
 _PASSED_ON = (6, 7)  # bad config, refused: another try would end the same
 
 
@@ -44,8 +45,8 @@ class CoreLife:
         self.on_order: Callable[[Report], None] = lambda _: None
         self.on_end: Callable[[int | None], None] = lambda _: None
         self.pid = 0
-        self._argv = argv
-        self._env = env
+        self.argv = argv
+        self.env = env
         self._silence = silence or _SILENCE
         self._pidfd = -1
         self._link: Link | None = None
@@ -89,6 +90,17 @@ class CoreLife:
         self.pid = pid
         self._attend(pidfd, socket.socket(fileno=link))
 
+    def resume(self, due: float | None) -> None:
+        """Go on with the core that the shim before us had, if it had one; `due`: when it was to look at it."""
+        if self._pidfd >= 0:
+            self.house.loop.watch(self._pidfd, self._ended)
+        if not self.pid:
+            self.house.loop.after(self._delay, self._try_start)
+        elif not self._aborted:
+            self._expect_beat()
+        elif due is not None:
+            self._timer = self.house.loop.at(due, lambda: self._send(signal.SIGKILL))
+
     def _attend(self, pidfd: int, ours: socket.socket) -> None:
         self._pidfd = pidfd
         self._link = Link(self.house.loop, ours, self.ledger, self._link_lost)
@@ -99,10 +111,10 @@ class CoreLife:
         self._expect_beat()
 
     def _fork(self, link: int) -> None:
-        env = {**self._env, "TASKMASTER_LINK_FD": str(link)}
+        env = {**self.env, "TASKMASTER_LINK_FD": str(link)}
         pid = os.fork()
         if pid == 0:
-            spawn.program(self._argv, env, self.house.heritage, link, spared=self.house.spared)
+            spawn.program(self.argv, env, self.house.heritage, link, spared=self.house.spared)
         self.pid = pid
         self.house.pids.add(pid)
 
@@ -241,6 +253,9 @@ class CoreLife:
         if not self.was_ready and exited and status in (*_PASSED_ON, spawn.NO_PROGRAM):
             self.wanted = False
             self.on_end(status if status in _PASSED_ON else 1)
+            return
+        if exited and status == _REPLACED and was_ready:
+            self._try_start()
             return
         how = f"with status {status}" if exited else f"with signal {status}" if status else "somehow"
         self.house.sinks.complain(f"the core ended {how}; a new one starts in {self._delay:g} s")

@@ -290,6 +290,7 @@ class Sinks:
         self.live: Callable[[dict[str, Any]], bool] = lambda _: False
         self.watched: dict[str, float] = {}
         self.fifos: dict[str, Stream] = {}
+        self.streams: set[Stream] = set()
         self._due: dict[str, int] = {}
         self._sinks: dict[str, Sink] = {}
         self._open: dict[Sink, None] = {}  # least recently used first
