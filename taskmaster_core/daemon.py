@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskmaster_core import acts, boot, doctor, logops, shimlink, terminals
+from taskmaster_core import acts, boot, doctor, logops, rehearsal, shimlink, terminals, upgrades
 from taskmaster_core.admission import Admission
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.errors import TaskmasterError
@@ -52,6 +52,9 @@ class Core:
         self.ops.seen, self.ops.history = started.requests, started.history
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
+        self.upgrades = upgrades.Upgrades(started.runtime, started.upgrade, self._make_room)
+        self.ops.upgrade = self.upgrades.ask
+        self._makes_room = False
         self.recovery = Recovery(started, started.environ)
         self.recovery.on_link = self._link_made
         self.recovery.on_found = self._shim_found
@@ -71,6 +74,7 @@ class Core:
         self._bind()
         runtime.order({"t": "ready"}, {"t": "notify", "text": "READY=1\nSTATUS=running"}, runtime.core_memo())
         runtime.fact("core_ready", Cause("boot"), pid=os.getpid())
+        self.upgrades.finish()
         runtime.settle()  # first the shim: whoever was answered may send it a signal, of which it tells a ready core
         self._pump()
         self._beat()
@@ -187,6 +191,7 @@ class Core:
         except Fenced as why:
             raise LinkClosed(f"{closed}; {why}") from closed
         terminals.forsake(self.runtime)
+        self.upgrades.forsaken()
         self._trouble("shim", self.recovery.refused or "it died; another one is being started")
 
     def _link_made(self) -> None:
@@ -214,6 +219,10 @@ class Core:
             runtime.fact("shutdown", cause, reason=why)
             runtime.order({"t": "notify", "text": "STOPPING=1\nSTATUS=stopping"})
         runtime.supervisor.shut_down(0, runtime.now(), cause, why, fast=fast)
+
+    def _make_room(self) -> None:
+        """End as this core, with everything running, because another one is to follow."""
+        self._makes_room, self.runtime.exit_code = True, upgrades.REPLACED
 
     def reload(self, cause: Cause, *, by_save: bool = False) -> None:
         """Read the config again, and tell systemd so."""
@@ -276,9 +285,10 @@ class Core:
         self._journal()
         if runtime.server is not None:
             runtime.publisher.last_states(runtime.supervisor, runtime.now(), runtime.wall_offset())
-            runtime.server.close()
+            runtime.server.close(to_be_bound_again=self._makes_room)
         self._started.eventlog.close()
-        runtime.link.send([{"t": "bye", "code": code}])
+        if not self._makes_room:
+            runtime.link.send([{"t": "bye", "code": code}])
         while runtime.link.backlog:
             runtime.link.flush()
 
@@ -311,6 +321,8 @@ class Reports:
                 self._core.asked_to_end(report)
             case "reload":
                 self._core.reload(Cause("signal", text=str(report.get("cause") or "SIGHUP")))
+            case "renewed":
+                self._core.upgrades.heard(report)
             case "rebind":
                 if self._runtime.server is not None:
                     self._runtime.server.rebind()
@@ -360,6 +372,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a core on the wire the shim has given it; return the exit status (6 config, 7 refused)."""
     faulthandler.enable()  # the shim's SIGABRT for a hung core leaves the stack on stderr
     _ignore_terminal()
+    trial = rehearsal.wanted(sys.argv)
+    if trial is not None:
+        return _rehearse(trial)
     fd = os.environ.pop(LINK_FD, "")
     if not fd.isdigit():
         _say("taskmaster: the core is started by the shim: use `taskmaster core`")
@@ -380,7 +395,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-TABLE |= acts.TABLE | terminals.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+def _rehearse(fd: int) -> int:
+    """Show the shim that we could take over; return the exit status."""
+    try:
+        said = rehearsal.rehearse(sys.argv[1:], fd, dict(os.environ))
+    except CannotRun as end:
+        _say(end.text)
+        return end.code
+    sys.stdout.write(f"{said}\n")
+    return 0
+
+
+TABLE |= acts.TABLE | terminals.TABLE | upgrades.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
 
 if __name__ == "__main__":
     code = main()

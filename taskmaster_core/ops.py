@@ -34,6 +34,7 @@ class Ops:
         self.reloader = reloader
         self.generations = generations
         self.shut_down: Callable[[Cause, str], None] = lambda *_: None
+        self.upgrade: Callable[[Asked], None] = lambda _: None
         self.seen: frozenset[str] = frozenset()
         """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
         self.history = History()
@@ -150,7 +151,7 @@ def ping(ops: Ops, asked: Asked) -> None:
     """Answer that the core lives."""
     runtime = ops.runtime
     said = {
-        "version": __version__, "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
+        "version": __version__, "shim_version": runtime.facts.shim_release, "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
         "role": access.held_to(asked.peer.role, asked.request.as_ or "").word,
     }  # fmt: skip
     runtime.reply(asked, said, keep=False)
@@ -166,6 +167,7 @@ def core_view(ops: Ops) -> CoreView:
         seq=runtime.publisher.seq, batches=runtime.publisher.batches, troubles=list(runtime.troubles.values()),
         stopping=runtime.supervisor.shutting_down is not None,
         autoreload=runtime.supervisor.config.settings.autoreload, pending=ops.reloader.pending,
+        shim_version=facts.shim_release,
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ _MANY = 20
 """So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
 
 
-_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "input", "screen", "attend", "resize"})
+_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "input", "screen", "attend", "resize", "renew"})
 """Orders that mean nothing to another shim, or are given to it again."""
 
 
@@ -50,6 +50,8 @@ class Facts(Struct):
     shim_pid: int
     config_paths: tuple[str, ...]
     setting: Setting
+    shim_release: str = ""
+    shim_wire: int = 1
 
 
 class Entrusted:
@@ -161,8 +163,14 @@ class Runtime:
         self.entrusted.note(self._orders)
         self._orders.clear()
 
-    def shim_is(self, pid: int) -> None:
-        """Note which process is the shim from now on."""
+    @property
+    def linked(self) -> bool:
+        """Tell whether there is a shim."""
+        return self._linked
+
+    def shim_is(self, pid: int, release: str, wire: int) -> None:
+        """Note which process is the shim from now on, and of which version."""
+        self.facts.shim_release, self.facts.shim_wire = release, wire
         self.facts.shim_pid = pid
         self.sampler.shim_is(pid)
 

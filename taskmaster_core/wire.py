@@ -162,6 +162,7 @@ class CoreView(Struct):
     """What saving the config does: apply, ask or off."""
     pending: int = 0
     """Changes of a valid save that was held back; `reload` applies them."""
+    shim_version: str = ""
 
 
 class Status(Struct):

@@ -40,6 +40,7 @@ class CoreLife:
         self.ledger = Ledger()
         self.was_ready = False  # some core was
         self.ready = False  # this one is
+        self.served = False  # this one was, perhaps: it stays so when its wire is cut
         self.wanted = True
         self.goodbye: int | None = None
         self.on_order: Callable[[Report], None] = lambda _: None
@@ -106,7 +107,7 @@ class CoreLife:
         self._link = Link(self.house.loop, ours, self.ledger, self._link_lost)
         self._link.on_order = self._order
         self.house.loop.watch(self._pidfd, self._ended)
-        self.ready = self._aborted = False
+        self.ready = self.served = self._aborted = False
         self._heard = time.monotonic()
         self._expect_beat()
 
@@ -167,7 +168,7 @@ class CoreLife:
 
     def became_ready(self) -> None:
         """Note that the core serves."""
-        self.ready = self.was_ready = True
+        self.ready = self.was_ready = self.served = True
         self._delay = _FIRST_DELAY
 
     def say_goodbye(self, code: int) -> None:
@@ -254,7 +255,7 @@ class CoreLife:
             self.wanted = False
             self.on_end(status if status in _PASSED_ON else 1)
             return
-        if exited and status == _REPLACED and was_ready:
+        if exited and status == _REPLACED and self.served:
             self._try_start()
             return
         how = f"with status {status}" if exited else f"with signal {status}" if status else "somehow"
