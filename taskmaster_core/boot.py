@@ -257,7 +257,7 @@ class _Parts:
         facts = Facts(
             boot, self._asked.instance, time.time(), self._hello["shim_pid"], self._asked.paths,
             Setting(self._places, self._asked.instance, self._base_env()),
-            str(self._hello.get("release") or versions.UNKNOWN), int(self._hello.get("v") or 1),
+            *versions.of(self._hello),
         )  # fmt: skip
         supervisor = Supervisor(begun.intents)
         runtime = Runtime(facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake))

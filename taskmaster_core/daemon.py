@@ -52,9 +52,7 @@ class Core:
         self.ops.seen, self.ops.history = started.requests, started.history
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
-        self.upgrades = upgrades.Upgrades(started.runtime, started.upgrade, self._make_room)
-        self.ops.upgrade = self.upgrades.ask
-        self._makes_room = False
+        self.upgrades = upgrades.Upgrades(self.ops, started.upgrade)
         self.recovery = Recovery(started, started.environ)
         self.recovery.on_link = self._link_made
         self.recovery.on_found = self._shim_found
@@ -220,10 +218,6 @@ class Core:
             runtime.order({"t": "notify", "text": "STOPPING=1\nSTATUS=stopping"})
         runtime.supervisor.shut_down(0, runtime.now(), cause, why, fast=fast)
 
-    def _make_room(self) -> None:
-        """End as this core, with everything running, because another one is to follow."""
-        self._makes_room, self.runtime.exit_code = True, upgrades.REPLACED
-
     def reload(self, cause: Cause, *, by_save: bool = False) -> None:
         """Read the config again, and tell systemd so."""
         self.runtime.order({"t": "notify", "text": boot.reloading()})
@@ -285,10 +279,9 @@ class Core:
         self._journal()
         if runtime.server is not None:
             runtime.publisher.last_states(runtime.supervisor, runtime.now(), runtime.wall_offset())
-            runtime.server.close(to_be_bound_again=self._makes_room)
+            runtime.server.close(to_be_bound_again=self.upgrades.leaving)
         self._started.eventlog.close()
-        if not self._makes_room:
-            runtime.link.send([{"t": "bye", "code": code}])
+        runtime.link.send(self.upgrades.last_words(code))
         while runtime.link.backlog:
             runtime.link.flush()
 
@@ -406,7 +399,9 @@ def _rehearse(fd: int) -> int:
     return 0
 
 
-TABLE |= acts.TABLE | terminals.TABLE | upgrades.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+TABLE |= (
+    acts.TABLE | terminals.TABLE | upgrades.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+)
 
 if __name__ == "__main__":
     code = main()

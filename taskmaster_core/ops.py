@@ -151,7 +151,8 @@ def ping(ops: Ops, asked: Asked) -> None:
     """Answer that the core lives."""
     runtime = ops.runtime
     said = {
-        "version": __version__, "shim_version": runtime.facts.shim_release, "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
+        "version": __version__, "shim_version": runtime.facts.shim_release,
+        "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
         "role": access.held_to(asked.peer.role, asked.request.as_ or "").word,
     }  # fmt: skip
     runtime.reply(asked, said, keep=False)

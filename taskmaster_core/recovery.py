@@ -157,7 +157,8 @@ class Recovery:
     def _found(self, hello: Document) -> None:
         runtime = self.runtime
         self.under_way, self._delay, self.refused = False, _FIRST_DELAY, ""
-        runtime.shim_is(hello["shim_pid"], str(hello.get("release") or versions.UNKNOWN), int(hello.get("v") or 1))
+        runtime.shim_is(hello["shim_pid"])
+        runtime.facts.shim_release, runtime.facts.shim_wire = versions.of(hello)
         runtime.restore()
         runs: dict[Key, Found] = {}
         for run in hello.get("runs") or ():

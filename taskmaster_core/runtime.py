@@ -116,7 +116,7 @@ class Runtime:
         self._after: list[Callable[[], None]] = []
         self._kept: deque[int] = deque()
         self._files: dict[Key, dict[str, Order]] = {}
-        self._linked = True
+        self.linked = True
         self.entrusted = Entrusted()
 
     # Time ---------------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Runtime:
                 self._carry_out(effect)
         self._remember()
         self._keep_rows()
-        if self._orders and self._linked:
+        if self._orders and self.linked:
             frame, self._orders = self._orders, []
             self.entrusted.note(frame)
             self.link.send(frame)
@@ -158,19 +158,13 @@ class Runtime:
     def cut(self) -> None:
         """Close the wire to a shim that is dead; what was decided for it is void, what it was to remember is kept."""
         self.link.close()
-        self._linked = False
+        self.linked = False
         self.settle()
         self.entrusted.note(self._orders)
         self._orders.clear()
 
-    @property
-    def linked(self) -> bool:
-        """Tell whether there is a shim."""
-        return self._linked
-
-    def shim_is(self, pid: int, release: str, wire: int) -> None:
-        """Note which process is the shim from now on, and of which version."""
-        self.facts.shim_release, self.facts.shim_wire = release, wire
+    def shim_is(self, pid: int) -> None:
+        """Note which process is the shim from now on."""
         self.facts.shim_pid = pid
         self.sampler.shim_is(pid)
 
@@ -178,7 +172,7 @@ class Runtime:
         """Begin with another shim: it is told what the one before it knew, then what was decided meanwhile."""
         meanwhile, self._orders = self._orders, []
         self.entrusted.note(meanwhile)
-        self._linked = True
+        self.linked = True
         self.acked = 0  # it counts its reports anew
         self.order(*self.entrusted.orders())
         self.order({"t": "ready"}, *(order for order in meanwhile if order["t"] not in _OF_THE_OLD_WIRE))

@@ -15,7 +15,9 @@ Data = Mapping[str, Any]
 LEVELS = ("debug", "info", "warning", "error")
 
 _ERROR = frozenset({"fatal", "unkillable", "config_error"})
-_WARNING = frozenset({"failed", "backoff", "reload_refused", "core_replaced", "swept", "lost", "denied", "upgrade_refused"})
+_WARNING = frozenset({
+    "failed", "backoff", "reload_refused", "core_replaced", "swept", "lost", "denied", "upgrade_refused",
+})  # fmt: skip
 _DEBUG = frozenset({"cleared", "core_ready", "intent"})
 
 

@@ -31,9 +31,11 @@ Report = dict[str, Any]
 class Upgrades:
     """Hold the upgrade under way, and the last one that was finished."""
 
-    def __init__(self, runtime: Runtime, before: object, leave: Callable[[], None]) -> None:
-        self._runtime = runtime
-        self._leave = leave
+    def __init__(self, ops: Ops, before: object) -> None:
+        ops.upgrade = self.ask
+        self._runtime = ops.runtime
+        self.leaving = False
+        """This core ends, with everything running, because another one is to follow."""
         self._asked: Asked | None = None
         self._what = ""
         self._pids: dict[str, int] = {}
@@ -128,7 +130,11 @@ class Upgrades:
             "begun": result,
         }  # fmt: skip
         self._runtime.order(_memo(memo))
-        self._leave()
+        self.leaving, self._runtime.exit_code = True, REPLACED
+
+    def last_words(self, code: int) -> list[Report]:
+        """Return what is said to the shim at the end: nothing if another core is to follow, else that it is the end."""
+        return [] if self.leaving else [{"t": "bye", "code": code}]
 
     def finish(self) -> None:
         """Be the next core: tell that we are there; whoever asked asks again, under the same id, and is answered."""

@@ -22,6 +22,11 @@ UNKNOWN = "before 0.1.0"
 """The release of a shim that does not tell it."""
 
 
+def of(hello: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the release and the wire of a shim, by its `hello`."""
+    return str(hello.get("release") or UNKNOWN), int(hello.get("v") or 1)
+
+
 def misfit(shim: Mapping[str, Any]) -> str:
     """Return why this core cannot work with a shim that says this of itself; "" if it can."""
     wire, oldest = shim.get("wire", shim.get("v", 1)), shim.get("oldest_wire", shim.get("oldest_v", 1))

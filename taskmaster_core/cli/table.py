@@ -386,8 +386,8 @@ COMMANDS: tuple[Command, ...] = (
             Arg(("--core",), "the core only", {"action": "store_true"}),
             Arg(("--shim",), "the shim only", {"action": "store_true"}),
         ),
-        "Install the new release first, in the place of the old one. Both are tried with the real state before anything "
-        "is ended; what is not fit is refused (status 7), and the one that runs goes on.",
+        "Install the new release first, in the place of the old one. Both are tried with the real state before "
+        "anything is ended; what is not fit is refused (status 7), and the one that runs goes on.",
         ("pip install --upgrade taskmaster-tui && taskmaster upgrade",),
     ),
     Command(

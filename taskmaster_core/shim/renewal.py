@@ -1,4 +1,4 @@
-"""The renewal of the shim in place, and the trial of a new core: nothing is ended before its successor has shown itself.
+"""The renewal of the shim in place, and the trial of a new core: nothing ends before its successor has shown itself.
 
 Decides whether a renewal may begin and what is told of it; the shim of the new version is rehearsed in a child with the
 real state, then takes the place of this one by `execve`: same pid, same children, same descriptors. The orders ask for
@@ -7,6 +7,7 @@ it, the main loop carries it out between two turns.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -195,6 +196,6 @@ def _about(pid: int) -> Held:
 def rehearse(held: Held) -> NoReturn:
     """Say that everything could be brought back, and end without having done anything."""
     state.check(held)
-    sys.stdout.write(f"{trial.json.dumps({**_about(0), 'state': release.STATE})}\n")
+    sys.stdout.write(f"{json.dumps({**_about(0), 'state': release.STATE})}\n")
     sys.stdout.flush()
     os._exit(0)

@@ -208,7 +208,7 @@ def _restore_run(held: Held, house: House, streams: list[Stream]) -> None:
     give(run, RUN, held)
     run.tags = [raw(tag) for tag in held["tags"]]
     run.streams = {name: streams[number] for name, number in held["streams"].items() if number >= 0}
-    run._swept = {pid: comm for pid, comm in held["swept"]}
+    run._swept = dict(held["swept"])
     run._deferred = [(signum, group, stopping) for signum, group, stopping in held["deferred"]]
     give(run._watch, WATCH, held["watch"])
     if isinstance(run, Adopted):

@@ -197,7 +197,7 @@ def test_L09_a_flood_loses_no_byte_and_rotates_on(shim: Shim) -> None:
     last = 400_000
     flood = spawn_order(shim, program("counter", last, 50), out=sink(shim, "job/0.out", maxsize=1 << 20, keep=100))
     start(core, flood)
-    wait_for(lambda: (shim.state / "logs/job/0.out").exists())
+    wait_for((shim.state / "logs/job/0.out").exists)
     for number in range(4):
         renew(core, f"r{number}")
     core.expect("exited")
@@ -249,16 +249,23 @@ def test_G4_descendants_that_linger_are_known_and_told_when_they_end(either: Shi
 
 
 def test_G4_a_run_that_has_not_reached_its_exec_gets_there(shim: Shim) -> None:
-    """A spawn whose program lies on a FIFO that nobody writes to hangs before its exec; a renewal waits for nothing."""
+    """Its program is being written, so it tries again for 150 ms; there it is stopped for the time of the renewal."""
     core = shim.open()
-    gate = shim.path / "stdin"
-    order = spawn_order(shim, ["sleep", "60"], cwd=str(shim.path))
-    core.order(order)
-    core.order({"t": "signal", "key": "job:0", "run": 1, "sig": 10, "group": False, "stopping": False})
-    ask(core)
-    assert core.expect("renewed")["ok"]
+    path = shim.path / "program"
+    path.write_text("#!/bin/sh\nsleep 60\n")
+    path.chmod(0o755)
+    with path.open("a"):
+        core.order(spawn_order(shim, [str(path)]))
+        core.order({"t": "signal", "key": "job:0", "run": 1, "sig": 10, "group": False, "stopping": False})
+        children = Path(f"/proc/{shim.pid}/task/{shim.pid}/children")
+        pid = wait_for(lambda: [int(each) for each in children.read_text().split() if int(each) != core.pid])[0]
+        os.kill(pid, signal.SIGSTOP)
+        ask(core)
+        assert core.expect("renewed")["ok"]
+        assert core.all("spawned") == []
+    os.kill(pid, signal.SIGCONT)
+    assert core.expect("spawned")["pid"] == pid
     assert core.expect("exited")["signal"] == 10
-    assert not gate.exists()
 
 
 # Terminals and input ----------------------------------------------------------------------------------------------
@@ -325,7 +332,11 @@ BROKEN = {
     "syntax": ("runs.py", "def (:\n", "SyntaxError"),
     "import": ("tree.py", "import no_such_module\n", "No module named 'no_such_module'"),
     "exit": ("loop.py", "raise SystemExit('changed my mind')\n", "changed my mind"),
-    "dies": ("loop.py", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", "it ended with 9 and said nothing"),
+    "dies": (
+        "loop.py",
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
+        "it ended with 9 and said nothing",
+    ),
     "field": ("state.py", "def read(held, *_):\n    raise KeyError(held['no_such_field'])\n", "no_such_field"),
     "older": ("release.py", "STATE = OLDEST_STATE = 0\n", "the running shim's state is of version 1"),
     "newer": ("release.py", "STATE = OLDEST_STATE = 2\n", "reads version 2"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -71,8 +72,8 @@ class Parts:
 
     def __init__(self, shim: Any) -> None:
         self.shim = shim
-        self.loop = shim.loop.Loop(lambda error: self.errors.append(error))
         self.errors: list[BaseException] = []
+        self.loop = shim.loop.Loop(self.errors.append)
         self.told: list[Any] = []
         sinks = shim.sinks.Sinks(self.loop, self.told.append, self.told.append)
         self.house = shim.house.House(self.loop, sinks, shim.spawn.Heritage(), self.told.append)
@@ -91,7 +92,7 @@ class Parts:
 def furnished(shim: Any, path: Path, child: int, strange: int) -> Parts:
     """Return parts that hold one of everything, in the midst of something."""
     parts = Parts(shim)
-    house, core, loop = parts.house, parts.core, parts.loop
+    house = parts.house
     order = {"instance": "i", "statedir": f"{path}/s", "rundir": f"{path}/r", "socketgroup": None}
     opening = shim.opening.Opening(house, order, use_cgroups=False)
     opening._fd = os.open(path / "lock", os.O_CREAT | os.O_RDWR)
@@ -101,60 +102,76 @@ def furnished(shim: Any, path: Path, child: int, strange: int) -> Parts:
     house.places = opening.places
     house._answers = {"job:0": (3, [{"t": "spawned", "n": 9}])}
     house.pids = {child}
-    # output
-    spec = {"path": f"{path}/shared", "index": f"{path}/shared.idx", "maxsize": 5000, "keep": 3, "full": "block"}
-    sinks = [house.sinks.attach(spec) for _ in range(2)]
-    losses = sinks[0]._losses
-    losses.begin(OSError(28, "full"), sinks[0].ready, drops=False)
-    streams = []
-    for name in ("out", "err"):
-        ours, theirs = shim.streams.make_fifo(f"{path}/{name}.fifo", None, busy=False)
-        os.write(theirs, b"x")
-        streams.append(shim.streams.Stream(loop, house.sinks, sinks[0], "job:0", f"{path}/{name}.fifo", ours))
-    streams[0]._carry = b"half a \xff line"
-    streams[0].begin()
-    sinks[0].blocked.append(streams[1])
-    house.sinks.watched = {f"{path}/shared": 4.0}
-    house.sinks._due = {f"{path}/shared": 17}
-    # runs: one that is being killed, one with a terminal, one of an earlier shim that has ended
     birth = {"key": "job:0", "run": 3, "stop": [[15, 1.5]], "killgroup": False, "nice": 2, "env": {}}
-    run = shim.runs.Run(house, birth, child, os.pidfd_open(child), os.pipe()[0])
-    run.streams = dict(zip(("out", "err"), streams, strict=True))
-    run._swept, run._deferred, run._killing, run.lock = {77: "mole"}, [(15, True, True)], True, "/lock"
-    run._patience = loop.after(100, run._lose_patience)
-    run.amended = {"nice": 2}
-    loop.watch(run._pidfd, run._ended)
-    loop.watch(run._status, run._settled)
-    house.runs["job:0", 3] = run
-    house.inlets["job:0", 3] = shim.inlets.Inlet(loop, os.pipe()[1], terminal=False)
-    house.inlets["job:0", 3].put(b"hello", end=True)
-    tty, _ = shim.terminals.lay(house, {"key": "tty:0", "run": 1, "tty": True}, None)
-    tty._tail += b"painted \x1b[1m"
-    tty.total, tty._told, tty._size = 900, 880, (100, 30)
-    tty.inlet._queue += b"typed"
-    seated = shim.runs.Run(house, {**birth, "key": "tty:0", "run": 1}, child, -1, -1)
-    seated._end = {"code": 0, "at": 1.0, "wall": 2.0}
-    seated.streams = {"out": tty}
-    house.runs["tty:0", 1] = seated
-    house.inlets["tty:0", 1] = tty.inlet
+    _killed(shim, house, birth, child, _streams(shim, house, path))
+    _seated(shim, house, birth, child)
     record = SimpleNamespace(run=2, pid=strange, started=100)
     recipe = {**birth, "key": "old:0", "leaf": None, "tags": ["TASKMASTER_RUN=2"], "sinks": {}, "told": {"code": 3}}
     lock = path / "old.lock"
     lock.touch()
     house.runs["old:0", 2] = shim.adopted.Adopted(house, recipe, record, str(lock), -1)
-    # the core
+    _linked(parts.core, child)
+    return parts
+
+
+def _streams(shim: Any, house: Any, path: Path) -> list[Any]:
+    """Make two streams of a shared file that is full: one has half a line, the other waits."""
+    spec = {"path": f"{path}/shared", "index": f"{path}/shared.idx", "maxsize": 5000, "keep": 3, "full": "block"}
+    sinks = [house.sinks.attach(spec) for _ in range(2)]
+    sinks[0]._losses.begin(OSError(28, "full"), sinks[0].ready, drops=False)
+    streams = []
+    for name in ("out", "err"):
+        ours, theirs = shim.streams.make_fifo(f"{path}/{name}.fifo", None, busy=False)
+        os.write(theirs, b"x")
+        streams.append(shim.streams.Stream(house.loop, house.sinks, sinks[0], "job:0", f"{path}/{name}.fifo", ours))
+    streams[0]._carry = b"half a \xff line"
+    streams[0].begin()
+    sinks[0].blocked.append(streams[1])
+    house.sinks.watched = {f"{path}/shared": 4.0}
+    house.sinks._due = {f"{path}/shared": 17}
+    return streams
+
+
+def _killed(shim: Any, house: Any, birth: Any, pid: int, streams: list[Any]) -> None:
+    """Add a run that has not reached its exec and is being killed already."""
+    run = shim.runs.Run(house, birth, pid, os.pidfd_open(pid), os.pipe()[0])
+    run.streams = dict(zip(("out", "err"), streams, strict=True))
+    run._swept, run._deferred, run._killing, run.lock = {77: "mole"}, [(15, True, True)], True, "/lock"
+    run._patience = house.loop.after(100, run._lose_patience)
+    run.amended = {"nice": 2}
+    house.loop.watch(run._pidfd, run._ended)
+    house.loop.watch(run._status, run._settled)
+    house.runs["job:0", 3] = run
+    house.inlets["job:0", 3] = shim.inlets.Inlet(house.loop, os.pipe()[1], terminal=False)
+    house.inlets["job:0", 3].put(b"hello", end=True)
+
+
+def _seated(shim: Any, house: Any, birth: Any, pid: int) -> None:
+    """Add a run with a terminal, whose leader has ended."""
+    tty, _ = shim.terminals.lay(house, {"key": "tty:0", "run": 1, "tty": True}, None)
+    tty._tail += b"painted \x1b[1m"
+    tty.total, tty._told, tty._size = 900, 880, (100, 30)
+    tty.inlet._queue += b"typed"
+    seated = shim.runs.Run(house, {**birth, "key": "tty:0", "run": 1}, pid, -1, -1)
+    seated._end = {"code": 0, "at": 1.0, "wall": 2.0}
+    seated.streams = {"out": tty}
+    house.runs["tty:0", 1] = seated
+    house.inlets["tty:0", 1] = tty.inlet
+
+
+def _linked(core: Any, pid: int) -> None:
+    """Add a core in the midst of a frame, with reports that it has not acknowledged."""
     for number in range(3):
         core.ledger.add({"t": "exited", "key": f"k:{number}"})
     core.ledger.acknowledge(1)
-    ours, theirs = __import__("socket").socketpair()
+    ours, theirs = socket.socketpair()
     theirs.detach()
-    core.pid = child
-    core._attend(os.pidfd_open(child), ours)
+    core.pid = pid
+    core._attend(os.pidfd_open(pid), ours)
     core._link._decoder.feed(b"\0\0\0\x05[{")
     core._link._out += b"unsent"
     core._link.say({"t": "rebind"})
     core.became_ready()
-    return parts
 
 
 @pytest.fixture
@@ -273,13 +290,15 @@ def test_G4_no_attribute_is_forgotten(shim: Any, full: Parts) -> None:
 def test_the_shim_is_of_the_release_of_the_package(shim: Any) -> None:
     from taskmaster_core import __version__, versions
 
-    assert shim.release.RELEASE == __version__
+    assert __version__ == shim.release.RELEASE
     assert shim.release.WIRE == versions.WIRE
     assert shim.release.OLDEST_WIRE <= versions.WIRE
 
 
 def test_L10_why_a_trial_failed_is_the_last_word_and_its_place(shim: Any) -> None:
-    said = 'Traceback…\n  File "/a/b.py", line 3, in <module>\n    import x\nModuleNotFoundError: No module named \'x\'\n'
+    said = (
+        "Traceback…\n  File \"/a/b.py\", line 3, in <module>\n    import x\nModuleNotFoundError: No module named 'x'\n"
+    )
     assert shim.trial.reason(said, 1) == "ModuleNotFoundError: No module named 'x' (/a/b.py, line 3)"
     assert shim.trial.reason("", 1) == "it ended with 1 and said nothing"
     assert shim.trial.reason("the state is old\n", 1) == "the state is old"
