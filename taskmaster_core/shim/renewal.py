@@ -77,14 +77,15 @@ class Renewal:
             start(trial.Trial(self._house, done))
         except OSError as error:
             self._answer(ok=False, part=part, why=f"it cannot be tried: {error.strerror}")
+        except Exception as error:  # a state that cannot be told: we go on, and another upgrade may be asked for
+            self._answer(ok=False, part=part, why=f"it cannot be tried: {type(error).__name__}: {error}")
 
     # -- trials -------------------------------------------------------------------------------------------------
 
     def _try_shim(self) -> None:
-        held = self._write()
-        numbers = [number for number, _, _ in state.descriptors(held)]
-
         def start(each: trial.Trial) -> None:
+            held = self._write()
+            numbers = [number for number, _, _ in state.descriptors(held)]
             fd = trial.to_memory("taskmaster-rehearsal", held)
             try:
                 words = trial.own_words("--selftest", str(fd))
@@ -151,6 +152,8 @@ class Renewal:
             self._exec(held)
         except OSError as error:
             self._answer(ok=False, part="shim", why=f"the kernel does not start it: {error.strerror}")
+        except Exception as error:  # nobody above us catches it, and we must not die
+            self._answer(ok=False, part="shim", why=f"it cannot be started: {type(error).__name__}: {error}")
 
     def _write(self) -> Held:
         return state.write(self._house, self._core, self._orders, self._shutdown)

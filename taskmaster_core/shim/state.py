@@ -39,7 +39,7 @@ WATCH = ("_doubts", "_quiet", "_suspect")
 CORE = ("pid", "was_ready", "ready", "served", "wanted", "goodbye", "_delay", "_heard", "_aborted", "_pidfd")
 LINK = ("live", "_told", "_loose")
 ORDERS = ("memos", "opened", "refused")
-SHUTDOWN = ("asked", "_code")
+SHUTDOWN = ("asked", "_code", "_had_terminal")
 HERITAGE = ("umask", "nofile")
 HOUSE = ("spared",)
 

@@ -53,8 +53,14 @@ class Trial:
             raise
         finally:
             os.close(theirs)
+        try:
+            self._pidfd = os.pidfd_open(self._pid)
+        except OSError:
+            os.kill(self._pid, signal.SIGKILL)  # what we cannot watch must not run
+            os.waitid(os.P_PID, self._pid, os.WEXITED)
+            os.close(self._output)
+            raise
         self._house.pids.add(self._pid)
-        self._pidfd = os.pidfd_open(self._pid)
         self._house.loop.watch(self._pidfd, self._ended)
         self._timer = self._house.loop.after(PATIENCE, self._lose_patience)
 

@@ -36,7 +36,7 @@ ANEW = {
     "Link": {"loop", "ledger", "on_order", "_lost", "_sock", "_decoder", "_out", "_writing"},
     "Orders": {"house", "core", "_use_cgroups", "_notify", "_again", "_opening", "_table", "_visits"},
     "Visits": {"_house", "_core", "_heard", "table"},
-    "Shutdown": {"house", "core", "status", "_alone", "_had_terminal"},
+    "Shutdown": {"house", "core", "status", "_alone"},
     "Heritage": {"reset", "oom", "boot", "uid", "gid"},
     "Sink": {
         "path", "real", "sinks", "blocked", "_losses", "_fd", "_pos", "_inode", "_looked", "_index", "_times", "_parts",
