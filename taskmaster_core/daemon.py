@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from taskmaster_core import acts, boot, doctor, logops, shimlink, terminals
+from taskmaster_core import acts, boot, doctor, logops, rehearsal, shimlink, terminals, upgrades
 from taskmaster_core.admission import Admission
 from taskmaster_core.boot import CannotRun, Started
 from taskmaster_core.discretion import keep_discretion
@@ -56,6 +56,7 @@ class Core:
         self.ops.seen, self.ops.history = started.requests, started.history
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
+        self.upgrades = upgrades.Upgrades(self.ops, started.upgrade)
         self.recovery = Recovery(started, started.environ)
         self.recovery.on_link = self._link_made
         self.recovery.on_found = self._shim_found
@@ -81,6 +82,7 @@ class Core:
         self._bind()
         runtime.order({"t": "ready"}, {"t": "notify", "text": "READY=1\nSTATUS=running"}, runtime.core_memo())
         runtime.fact("core_ready", Cause("boot"), pid=os.getpid())
+        self.upgrades.finish()
         runtime.settle()  # first the shim: whoever was answered may send it a signal, of which it tells a ready core
         self._pump()
         self._beat()
@@ -186,6 +188,7 @@ class Core:
             raise LinkClosed(f"{closed}; {why}") from closed
         terminals.forsake(self.runtime)
         self._note("shim", self.recovery.refused or "the shim died; another one is being started")
+        self.upgrades.forsaken()
 
     def _link_made(self) -> None:
         self._backlog = False
@@ -276,9 +279,9 @@ class Core:
         self._journal()
         if runtime.server is not None:
             runtime.publisher.last_states(runtime.supervisor, runtime.now(), runtime.wall_offset())
-            runtime.server.close()
+            runtime.server.close(to_be_bound_again=self.upgrades.leaving)
         self._started.eventlog.close()
-        runtime.link.send([{"t": "bye", "code": code}])
+        runtime.link.send(self.upgrades.last_words(code))
         while runtime.link.backlog:
             runtime.link.flush()
 
@@ -314,6 +317,8 @@ class Reports:
                 self._core.asked_to_end(report)
             case "reload":
                 self._core.reload(Cause("signal", text=str(report.get("cause") or "SIGHUP")))
+            case "renewed":
+                self._core.upgrades.heard(report)
             case "rebind":
                 if self._runtime.server is not None:
                     self._runtime.server.rebind()
@@ -371,6 +376,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     faulthandler.enable()  # the shim's SIGABRT for a hung core leaves the stack on stderr
     keep_discretion()
     _ignore_terminal()
+    trial = rehearsal.wanted(sys.argv)
+    if trial is not None:
+        return _rehearse(trial)
     fd = os.environ.pop(LINK_FD, "")
     if not fd.isdigit():
         _say("taskmaster: the core is started by the shim: use `taskmaster core`")
@@ -391,7 +399,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-TABLE |= acts.TABLE | terminals.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+def _rehearse(fd: int) -> int:
+    """Show the shim that we could take over; return the exit status."""
+    try:
+        said = rehearsal.rehearse(sys.argv[1:], fd, dict(os.environ))
+    except CannotRun as end:
+        _say(end.text)
+        return end.code
+    sys.stdout.write(f"{said}\n")
+    return 0
+
+
+TABLE |= (
+    acts.TABLE | terminals.TABLE | upgrades.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+)
 
 if __name__ == "__main__":
     code = main()

@@ -28,6 +28,10 @@ HISTORY = ":history"
 """The key of what operators did last; it begins as events' keys do and is none."""
 
 
+UPGRADE = ":upgrade"
+"""The key of an upgrade that is under way or was the last; it begins as events' keys do and is none."""
+
+
 class CoreMemo(Struct, omit_defaults=True):
     """Hold what the core says to its successor: the generation in force, and the last report it has dealt with."""
 

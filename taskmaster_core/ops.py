@@ -38,10 +38,11 @@ class Ops:
         self.reloader = reloader
         self.generations = generations
         self.shut_down: Callable[[Cause, str], None] = lambda *_: None
+        self.upgrade: Callable[[Asked], None] = lambda _: None
         self.seen: frozenset[str] = frozenset()
+        """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
         self.look: Callable[[], None] = lambda: None
         """Called before the core's own troubles are told: what does not report by itself is looked at."""
-        """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
         self.history = History()
         self.audit = Audit(runtime)
         reloader.on_reloaded = self.reloaded
@@ -180,7 +181,8 @@ def ping(ops: Ops, asked: Asked) -> None:
     """Answer that the core lives."""
     runtime = ops.runtime
     said = {
-        "version": __version__, "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
+        "version": __version__, "shim_version": runtime.facts.shim_release,
+        "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
         "role": access.held_to(asked.peer.role, asked.request.as_ or "").word,
         "now": runtime.now() + runtime.wall_offset(),
     }  # fmt: skip
@@ -198,6 +200,7 @@ def core_view(ops: Ops) -> CoreView:
         stopping=runtime.supervisor.shutting_down is not None,
         autoreload=runtime.supervisor.config.settings.autoreload, pending=ops.reloader.pending,
         now=runtime.now() + runtime.wall_offset(),
+        shim_version=facts.shim_release,
     )  # fmt: skip
 
 

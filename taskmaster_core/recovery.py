@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from taskmaster_core import shimlink
+from taskmaster_core import shimlink, versions
 from taskmaster_core.boot import Started
 from taskmaster_core.machine import Exited, Found
 from taskmaster_core.runtime import Runtime
@@ -158,6 +158,7 @@ class Recovery:
         runtime = self.runtime
         self.under_way, self._delay, self.refused = False, _FIRST_DELAY, ""
         runtime.shim_is(hello["shim_pid"])
+        runtime.facts.shim_release, runtime.facts.shim_wire = versions.of(hello)
         runtime.restore()
         runs: dict[Key, Found] = {}
         for run in hello.get("runs") or ():

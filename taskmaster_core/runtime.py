@@ -38,7 +38,7 @@ _MANY = 20
 """So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
 
 
-_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "input", "screen", "attend", "resize"})
+_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "input", "screen", "attend", "resize", "renew"})
 """Orders that mean nothing to another shim, or are given to it again."""
 
 
@@ -51,6 +51,8 @@ class Facts(Struct):
     shim_pid: int
     config_paths: tuple[str, ...]
     setting: Setting
+    shim_release: str = ""
+    shim_wire: int = 1
 
 
 class Entrusted:
@@ -116,7 +118,7 @@ class Runtime:
         self._after: list[Callable[[], None]] = []
         self._kept: deque[int] = deque()
         self._files: dict[Key, dict[str, Order]] = {}
-        self._linked = True
+        self.linked = True
         self.entrusted = Entrusted()
 
     # Time ---------------------------------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ class Runtime:
                 self._carry_out(effect)
         self._remember()
         self._keep_rows()
-        if self._orders and self._linked:
+        if self._orders and self.linked:
             frame, self._orders = self._orders, []
             self.entrusted.note(frame)
             self.link.send(frame)
@@ -158,7 +160,7 @@ class Runtime:
     def cut(self) -> None:
         """Close the wire to a shim that is dead; what was decided for it is void, what it was to remember is kept."""
         self.link.close()
-        self._linked = False
+        self.linked = False
         self.settle()
         self.entrusted.note(self._orders)
         self._orders.clear()
@@ -172,7 +174,7 @@ class Runtime:
         """Begin with another shim: it is told what the one before it knew, then what was decided meanwhile."""
         meanwhile, self._orders = self._orders, []
         self.entrusted.note(meanwhile)
-        self._linked = True
+        self.linked = True
         self.acked = 0  # it counts its reports anew
         self.order(*self.entrusted.orders())
         self.order({"t": "ready"}, *(order for order in meanwhile if order["t"] not in _OF_THE_OLD_WIRE))

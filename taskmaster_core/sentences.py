@@ -18,7 +18,10 @@ _NAMED = 10
 LEVELS = ("debug", "info", "warning", "error")
 
 _ERROR = frozenset({"fatal", "unkillable", "config_error"})
-_WARNING = frozenset({"failed", "backoff", "reload_refused", "core_replaced", "swept", "lost", "denied", "stray"})
+_WARNING = frozenset({
+    "failed", "backoff", "reload_refused", "core_replaced", "swept", "lost", "denied", "upgrade_refused",
+    "stray",
+})  # fmt: skip
 _DEBUG = frozenset({"cleared", "core_ready", "intent"})
 
 
@@ -225,6 +228,17 @@ def _trouble(part: str) -> Callable[[Data], str]:
     return lambda data: f"{part}: {data.get('text', '')}"
 
 
+def _upgraded(data: Data) -> str:
+    old, new = data.get("old"), data.get("new")
+    became = f"{new} (as before)" if old == new else f"{old} to {new}"
+    return f"the {data.get('part') or 'core'} was upgraded: {became}, {data.get('processes', '?')} processes untouched"
+
+
+def _upgrade_refused(data: Data) -> str:
+    part = f"the new {data['part']} cannot take over, the one that runs goes on: " if data.get("part") else ""
+    return f"upgrade refused: {part}{data.get('reason') or 'no reason was told'}"
+
+
 def _text(name: str, before: str = "") -> Callable[[Data], str]:
     return lambda data: f"{before}{data.get(name, '')}"
 
@@ -267,6 +281,8 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "core_replaced": _core("took over from another one"),
     "core_ready": _core("is ready"),
     "core_stopping": lambda data: f"core is done, exit status {data.get('code', '?')}",
+    "upgraded": _upgraded,
+    "upgrade_refused": _upgrade_refused,
     "shutdown": _text("reason", "everything is being stopped: "),
     "asked": lambda data: f"request: {_request(data)}",
     "denied": _denied,

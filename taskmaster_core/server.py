@@ -145,12 +145,13 @@ class Server:
         """Bind again after somebody removed the socket files."""
         self.bind()
 
-    def close(self) -> None:
-        """Say what is still to be said and close. The files go too: one that is left tells of a core that died."""
+    def close(self, *, to_be_bound_again: bool = False) -> None:
+        """Say what is still to be said and close. The files go too: one that is left tells that a core will follow."""
         for port, path in zip((self._commands, self._events), self._paths, strict=True):
             port.close(0.2)
-            with suppress(OSError):
-                os.unlink(path)
+            if not to_be_bound_again:
+                with suppress(OSError):
+                    os.unlink(path)
         if self.remote is not None:
             self.remote.close()
 

@@ -168,6 +168,7 @@ class CoreView(Struct):
     """Changes of a valid save that was held back; `reload` applies them."""
     now: float = 0.0
     """The core's wall clock as it answered: ages are counted by it, for the client's may differ. 0: not told."""
+    shim_version: str = ""
 
 
 class Status(Struct):

@@ -13,6 +13,7 @@ from typing import Any
 from taskmaster_core.cli import clock
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import Cell, Out, plural, span
+from taskmaster_core.cli.suggest import unlike
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
 
@@ -89,6 +90,8 @@ def banner(out: Out, core: Document) -> None:
         out.hint(f"{plural(len(warnings), 'warning')} about the config: taskmaster check")
     for trouble in core.get("troubles", []):
         out.complain(f"{out.paint('trouble:', 'bad', out.stderr)} {clean(str(trouble))}")
+    if releases := unlike(core):
+        out.hint(f"not of one release: {releases}; what is installed takes over with: taskmaster upgrade")
     if core.get("stopping"):
         out.hint("the core is stopping everything")
 

@@ -29,6 +29,7 @@ _GRACE = 5.0  # seconds from ABRT (or a closed wire) to KILL
 _LATE = 1.0  # a check that comes later than this tells that nobody was scheduled, not that the core hangs
 _STARVED = 10  # times as long may a core be silent that is ready to run and gets no processor
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
+_REPLACED = 75  # EX_TEMPFAIL: a core that makes room for a newer one
 _PASSED_ON = (6, 7)  # bad config, refused: another try would end the same
 
 
@@ -40,13 +41,14 @@ class CoreLife:
         self.ledger = Ledger()
         self.was_ready = False  # some core was
         self.ready = False  # this one is
+        self.served = False  # this one was, perhaps: it stays so when its wire is cut
         self.wanted = True
         self.goodbye: int | None = None
         self.on_order: Callable[[Report], None] = lambda _: None
         self.on_end: Callable[[int | None], None] = lambda _: None
         self.pid = 0
-        self._argv = argv
-        self._env = env
+        self.argv = argv
+        self.env = env
         self._silence = silence or _SILENCE
         self._pidfd = -1
         self._link: Link | None = None
@@ -91,21 +93,32 @@ class CoreLife:
         self.pid = pid
         self._attend(pidfd, socket.socket(fileno=link))
 
+    def resume(self, due: float | None) -> None:
+        """Go on with the core that the shim before us had, if it had one; `due`: when it was to look at it."""
+        if self._pidfd >= 0:
+            self.house.loop.watch(self._pidfd, self._ended)
+        if not self.pid:
+            self.house.loop.after(self._delay, self._try_start)
+        elif not self._aborted:
+            self._expect_beat()
+        elif due is not None:
+            self._timer = self.house.loop.at(due, lambda: self._send(signal.SIGKILL))
+
     def _attend(self, pidfd: int, ours: socket.socket) -> None:
         self._pidfd = pidfd
         self._link = Link(self.house.loop, ours, self.ledger, self._link_lost)
         self._link.on_order = self._order
         self.house.loop.watch(self._pidfd, self._ended)
-        self.ready = self._aborted = False
+        self.ready = self.served = self._aborted = False
         self._heard = time.monotonic()
         self._waited = _waited(self.pid)
         self._expect_beat()
 
     def _fork(self, link: int) -> None:
-        env = {**self._env, "TASKMASTER_LINK_FD": str(link)}
+        env = {**self.env, "TASKMASTER_LINK_FD": str(link)}
         pid = os.fork()
         if pid == 0:
-            spawn.program(self._argv, env, self.house.heritage, link, spared=self.house.spared)
+            spawn.program(self.argv, env, self.house.heritage, link, spared=self.house.spared)
         self.pid = pid
         self.house.pids.add(pid)
 
@@ -159,7 +172,7 @@ class CoreLife:
 
     def became_ready(self) -> None:
         """Note that the core serves."""
-        self.ready = self.was_ready = True
+        self.ready = self.was_ready = self.served = True
         self._delay = _FIRST_DELAY
 
     def say_goodbye(self, code: int) -> None:
@@ -252,6 +265,9 @@ class CoreLife:
         if not self.was_ready and exited and status in (*_PASSED_ON, spawn.NO_PROGRAM):
             self.wanted = False
             self.on_end(status if status in _PASSED_ON else 1)
+            return
+        if exited and status == _REPLACED and self.served:
+            self._try_start()
             return
         how = f"with status {status}" if exited else f"with signal {status}" if status else "somehow"
         how += ", because memory ran out" if status == signal.SIGKILL and self.house.oom.of(pid, None, status) else ""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
 _RECORD = 128  # sizeof(struct signalfd_siginfo)
 
 
@@ -80,6 +81,11 @@ def open_plain(path: str, flags: int, mode: int = 0) -> int:
 def become_subreaper() -> None:
     """Have orphaned descendants given to us instead of to init."""
     _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def die_with_parent() -> None:
+    """Have this process killed when its parent ends."""
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 
 
 def unignore_reserved() -> None:

@@ -23,6 +23,7 @@ STREAMS_A_TURN = 16
 
 _FAILURES = 5  # in a row, until a descriptor is given a rest
 _REST = 1.0  # seconds
+_ROUNDS = 20  # of timers that set timers, until what is left may wait
 
 
 class Timer:
@@ -95,7 +96,11 @@ class Loop:
 
     def after(self, delay: float, action: Callable[[], None]) -> Timer:
         """Call the action once, `delay` seconds from now."""
-        timer = Timer(time.monotonic() + delay, action)
+        return self.at(time.monotonic() + delay, action)
+
+    def at(self, instant: float, action: Callable[[], None]) -> Timer:
+        """Call the action once, at this instant of CLOCK_MONOTONIC."""
+        timer = Timer(instant, action)
         heapq.heappush(self._timers, timer)
         return timer
 
@@ -155,6 +160,13 @@ class Loop:
         if not self._timers:
             return -1
         return max(0.0, self._timers[0].at - time.monotonic())
+
+    def settle(self) -> None:
+        """Do all that is due by now, and what follows from that at once."""
+        for _ in range(_ROUNDS):
+            if self._timeout() != 0:
+                return
+            self._fire()
 
     def _fire(self) -> None:
         now = time.monotonic()

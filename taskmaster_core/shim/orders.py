@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 
+import release
 import survey
 from launch import Launch
 from opening import Opening
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from runs import Run
 
     Order = dict[str, Any]
-
-VERSION = 1
 
 
 class Orders:
@@ -62,6 +61,10 @@ class Orders:
         }
         self._visits = Visits(house, core)
         self._table |= self._visits.table
+
+    def also(self, table: dict[str, Callable[[Order], None]]) -> None:
+        """Carry out these orders too."""
+        self._table |= table
 
     def carry_out(self, order: Order) -> None:
         """Do what one order says; never raises."""
@@ -105,7 +108,8 @@ class Orders:
 
     def _hello(self) -> None:
         self.opened = self.opened or self.core.wall()
-        hello = {"t": "hello", "v": VERSION, "shim_pid": os.getpid(), "boot": self.house.heritage.boot}
+        hello = {"t": "hello", "v": release.WIRE, "shim_pid": os.getpid(), "boot": self.house.heritage.boot}
+        hello.update(release=release.RELEASE, oldest_v=release.OLDEST_WIRE)
         hello.update(opened=self.opened, first=not self.core.was_ready, memos=self.memos, next=self.core.ledger.next)
         hello["again"] = self._again
         hello["troubles"] = self.house.sinks.listed()
