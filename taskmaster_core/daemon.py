@@ -167,6 +167,7 @@ class Core:
             self.runtime.link.flush()
         if mask & ~select.EPOLLOUT:
             reports = self.runtime.link.receive()
+            self._trouble("terminals", self.runtime.link.custody.trouble)
             if self.recovery.under_way:
                 self.recovery.hear(reports)
             else:
@@ -186,7 +187,7 @@ class Core:
             self.recovery.begin()
         except Fenced as why:
             raise LinkClosed(f"{closed}; {why}") from closed
-        terminals.forsake(self.runtime)
+        terminals.forsake(self.runtime)  # what is asked from now on waits for the next shim
         self._trouble("shim", self.recovery.refused or "it died; another one is being started")
 
     def _link_made(self) -> None:
@@ -194,6 +195,7 @@ class Core:
         self._poll.register(self.runtime.link.fileno(), select.EPOLLIN)
 
     def _shim_found(self, early: Sequence[dict[str, object]]) -> None:
+        terminals.resume(self.runtime)
         self.logs.watch_again()
         self.reports.take_in(early)
         self._trouble("shim", "")

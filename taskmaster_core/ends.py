@@ -18,10 +18,11 @@ def describe(exit_: Exit | None) -> str:
         return "not known how"
     if exit_.stage is not None:
         return exit_.message or f"{exit_.stage}: {exit_.errno}"
+    why = f" ({exit_.message})" if exit_.message else ""
     if exit_.signal is not None:
-        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else "")
+        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else "") + why
     if exit_.code is not None:
-        return f"exit code {exit_.code}"
+        return f"exit code {exit_.code}{why}"
     return exit_.message or "not known how"
 
 

@@ -77,13 +77,17 @@ def _why(cause: Data) -> str:
 # What happened to a process --------------------------------------------------------------------------------------
 
 
+_UNKNOWN = "not known how"
+
+
 def how_it_ended(data: Data) -> str:
     """Say how a run ended: "with code 1", "by SIGKILL", or that it is not known."""
     if data.get("stage"):
         return f"at {data['stage']}: {data.get('message') or data.get('errno') or 'no reason was told'}"
+    why = f" ({data['message']})" if data.get("message") and data["message"] != _UNKNOWN else ""
     if data.get("signal"):
-        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else "")
-    return "in an unknown way" if data.get("code") is None else f"with code {data['code']}"
+        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else "") + why
+    return f"in an unknown way{why}" if data.get("code") is None else f"with code {data['code']}{why}"
 
 
 def _rest(data: Data) -> str:

@@ -190,6 +190,8 @@ def type_in(ops: Ops, asked: Asked) -> None:
     if proc is None or arg(asked, "run", int, default=proc.run) != proc.run:
         raise Refused("the run that was typed to has ended")
     order = {"t": "input", "key": str(lease.key), "run": proc.run, "data": data}
+    if number and runtime.linked:
+        lease.typed = (proc.run, number)
     runtime.order({**order, "lease": lease.id, "n": number} if number else order)
     runtime.reply(asked, {}, keep=False)
 
@@ -232,13 +234,13 @@ def _end(runtime: Runtime, lease: Lease, cause: Cause, why: str) -> None:
 def _expire_later(runtime: Runtime) -> None:
     """See to it that who vanishes is not waited for."""
     due = runtime.leases.deadline
-    if due is not None and not runtime.lease_timer:
-        runtime.lease_timer = True
+    if due is not None and not runtime.leases.timed:
+        runtime.leases.timed = True
         runtime.timers.at(due, lambda: _expire(runtime))
 
 
 def _expire(runtime: Runtime) -> None:
-    runtime.lease_timer = False
+    runtime.leases.timed = False
     for lease in runtime.leases.overdue(runtime.now()):
         _end(runtime, lease, Cause("deadline"), "was not heard of any more")
     _expire_later(runtime)
@@ -287,6 +289,14 @@ def forsake(runtime: Runtime) -> None:
     calls, runtime.awaited = runtime.awaited, {}
     for call in calls.values():
         call({"why": "the shim died meanwhile: it may have been typed, or not", "gone": True, "key": "", "run": 0})
+
+
+def resume(runtime: Runtime) -> None:
+    """Have those who are attached ask again: another shim paints, which remembers less."""
+    for key in {lease.key for lease in runtime.leases}:
+        proc = runtime.supervisor.procs.get(key)
+        if proc is not None:
+            _publish(runtime, str(key), {"run": proc.run, "resumed": True})
 
 
 def _moved(runtime: Runtime, report: Report, news: Report) -> None:

@@ -101,6 +101,8 @@ class Leftovers:
         for name in sorted(os.listdir(self.places.runs)):
             if name.endswith(".lock"):
                 self._judge(f"{self.places.runs}/{name}")
+        if self.house.keepsakes is not None:
+            self.house.keepsakes.close_rest()
         self._sweep_amendments()
         self.adopted.sort(key=lambda run: run.run, reverse=True)
         self._turn()

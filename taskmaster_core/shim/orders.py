@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 
+from keepsakes import Keepsakes
 from launch import Launch
 from opening import Opening
 from visits import Visits
@@ -59,7 +60,8 @@ class Orders:
             "bye": lambda order: core.say_goodbye(int(order.get("code") or 0)),
         }
         self._visits = Visits(house, core)
-        self._table |= self._visits.table
+        self._keepsakes = house.keepsakes = Keepsakes(house, core)
+        self._table |= {**self._visits.table, "fds": self._keepsakes.bring}
 
     def carry_out(self, order: Order) -> None:
         """Do what one order says; never raises."""
@@ -111,6 +113,7 @@ class Orders:
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]
         self._visits.forget()
         self.core.greet(hello)
+        self._keepsakes.give_all()
 
     # -- runs ---------------------------------------------------------------------------------------------------
 

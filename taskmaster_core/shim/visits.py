@@ -83,6 +83,9 @@ class Visits:
         return False
 
     def _attend(self, order: Order) -> None:
+        if order.get("lease"):  # from a core that outlived the shim before us, which had heard him
+            heard = self._heard.setdefault((order["key"], order["run"]), {})
+            heard.setdefault(order["lease"], int(order["heard"]))
         terminal = self._terminal(order)
         if terminal is not None:
             terminal.attend(bool(order["on"]))
