@@ -84,6 +84,15 @@ class Leases:
     def __iter__(self) -> Iterator[Lease]:
         return iter(self._leases.values())
 
+    def told(self, key: Key) -> str:
+        """Say who is attached to a terminal, "" if nobody is."""
+        writer, on = self.writer(key), len(self.on(key))
+        words = [f"{writer.who} types"] if writer is not None else []
+        looking = on - len(words)
+        if looking:
+            words.append("one looks on" if looking == 1 else f"{looking} look on")
+        return ", ".join(words)
+
     def overdue(self, now: float) -> list[Lease]:
         """Return the leases nobody has renewed in time; they still hold."""
         return [lease for lease in self._leases.values() if lease.until <= now]

@@ -126,6 +126,8 @@ class ProcessView(Struct):
     ready: bool | None = None
     cpu: float | None = None
     rss: int | None = None
+    attached: str = ""
+    """Who is attached to its terminal, in words; told by `status` and `show` only."""
 
 
 class JobView(Struct):

@@ -66,6 +66,7 @@ def _show_process(out: Out, process: Document, paths: Document) -> None:
         "last end": ended(process.get("exit") or {}),
         "tries": str(process["tries"]) if process.get("tries") else "",
         "held": "not started again by itself" if process.get("held") else "",
+        "attached": process.get("attached", ""),
         "lingering": str(process["lingering"]) if process.get("lingering") else "",
         "stdout": paths.get("out", ""),
         "stderr": paths.get("err", ""),

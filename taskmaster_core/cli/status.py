@@ -198,7 +198,8 @@ def note(process: Document, now: float) -> str:
     """Say why a process is not simply running, and since when."""
     state, reason = shown_state(process), process.get("reason") or ""
     if state == "running":
-        return "held" if process.get("held") else ""
+        attached = f"attached: {process['attached']}" if process.get("attached") else ""
+        return ", ".join(part for part in ("held" if process.get("held") else "", attached) if part)
     if state == "backoff" and process.get("next_start_at"):
         reason = f"next try in {span(max(0.0, process['next_start_at'] - now))}: {reason}"
     since = f"since {span(now - process['since'])}" if process.get("since") else ""

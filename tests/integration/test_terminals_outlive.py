@@ -226,6 +226,7 @@ def test_G05_a_reload_of_the_log_holds_for_an_adopted_terminal(daemon: Start, tm
     it.kill_shim()
     it.write_config(CAT.replace("tty = true", f'{kind}\nstdout = "{tmp_path}/other"'))
     it.request("reload")
+    it.wait(lambda: "other" in (it.statedir / "runs" / "cat%3A0.now").read_text(), what="the shim has switched")
     assert it.proc("cat:0").pid == pid
     it.kill_shim()
     it.cli("send", "cat", "elsewhere")
