@@ -164,6 +164,11 @@ def attach(ops: Ops, asked: Asked) -> None:
 
 def _shown(runtime: Runtime, asked: Asked, lease: Lease, report: Report) -> None:
     gone = bool(report["gone"])
+    if report.get("bare") and runtime.server is not None:
+        runtime.leases.drop(lease.id)
+        why = Refused(f"{lease.key} lives on without its terminal, which was lost", f"taskmaster restart {lease.key}")
+        runtime.server.refuse(asked, why, keep=False)
+        return
     raw = b"" if gone else binascii.a2b_base64(report["data"])
     said = {
         **_standing(runtime, lease), "key": str(lease.key), "run": report["run"], "waiting": gone,

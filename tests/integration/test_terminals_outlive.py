@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from taskmaster_core.errors import Refused
 from tests.harness import Daemon, alive, wait_until
 from tests.integration.test_attach import CAT, ECHO, PIPE, attach  # noqa: F401 - a fixture
 from tests.terminal import RawTerminal
@@ -216,6 +217,21 @@ def test_G06_a_terminal_does_not_outlive_both_and_the_end_says_so(daemon: Start,
     told = it.events("exited", "cat:0")[-1].data
     assert "its terminal was lost with the shim" in told["message"], told
     assert "its input ended with the shim" in it.events("exited", "pipe:0")[-1].data["message"]
+
+
+def test_G06_who_attaches_to_a_job_without_its_terminal_is_told_so(daemon: Start) -> None:
+    it = daemon(
+        CAT.replace('"cat"\ntty', """"sh -c 'trap \\"\\" HUP; echo deaf; sleep 1000 & wait; sleep 1000'"\ntty""")
+    )
+    it.wait(lambda: "deaf" in it.output("cat:0"))
+    pid = it.proc("cat:0").pid
+    it.kill_both()
+    it.start()
+    assert it.wait_state("cat:0", "running").pid == pid
+    with pytest.raises(Refused, match="without its terminal"):
+        it.request("attach", "cat", lease="one")
+    it.request("restart", "cat")
+    assert it.request("attach", "cat", lease="one")["write"]
 
 
 @pytest.mark.parametrize("kind", ["tty = true", 'stdin = "pipe"'])
