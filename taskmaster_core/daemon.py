@@ -167,6 +167,7 @@ class Core:
             self.runtime.link.flush()
         if mask & ~select.EPOLLOUT:
             reports = self.runtime.link.receive()
+            self._note("terminals", self.runtime.link.custody.trouble)
             if self.recovery.under_way:
                 self.recovery.hear(reports)
             else:
@@ -186,7 +187,7 @@ class Core:
             self.recovery.begin()
         except Fenced as why:
             raise LinkClosed(f"{closed}; {why}") from closed
-        terminals.forsake(self.runtime)
+        terminals.forsake(self.runtime)  # what is asked from now on waits for the next shim
         self._note("shim", self.recovery.refused or "the shim died; another one is being started")
         self.upgrades.forsaken()
 
@@ -195,6 +196,7 @@ class Core:
         self._poll.register(self.runtime.link.fileno(), select.EPOLLIN)
 
     def _shim_found(self, early: Sequence[dict[str, object]]) -> None:
+        terminals.resume(self.runtime)
         self.logs.watch_again()
         self.runtime.troubles.forsake()
         self.reports.take_in(early)

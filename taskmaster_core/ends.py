@@ -27,10 +27,11 @@ def describe(exit_: Exit | None) -> str:
     memory = BY_MEMORY.get(exit_.oom, "")
     if exit_.stage is not None:
         return exit_.message or f"{exit_.stage}: {exit_.errno}"
+    why = f" ({exit_.message})" if exit_.message else ""
     if exit_.signal is not None:
-        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else memory)
+        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else memory) + why
     if exit_.code is not None:
-        return f"exit code {exit_.code}{memory}"
+        return f"exit code {exit_.code}{memory}{why}"
     return exit_.message or "not known how"
 
 

@@ -21,7 +21,7 @@ from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.runtime import Runtime
 from taskmaster_core.server import Asked
 from taskmaster_core.spec import Key, matches, names_job
-from taskmaster_core.wire import Cause, CoreView, PlanView, Status
+from taskmaster_core.wire import Cause, CoreView, JobView, PlanView, Status
 
 MAX_EVENTS = 5_000
 PATTERNS = 100
@@ -230,8 +230,15 @@ def _status(ops: Ops, asked: Asked) -> None:
     if chosen is not None:
         for job in found:
             job.processes = [each for each in job.processes if each.key in chosen]
+    _say_attached(runtime, found)
     runtime.sampler.fill((each for job in found for each in job.processes), now)
     runtime.reply(asked, Status(core_view(ops), found), keep=False)
+
+
+def _say_attached(runtime: Runtime, jobs: Iterable[JobView]) -> None:
+    told = {str(lease.key): runtime.leases.told(lease.key) for lease in runtime.leases}
+    for process in (each for job in jobs for each in job.processes if told):
+        process.attached = told.get(process.key, "")
 
 
 def show(ops: Ops, asked: Asked) -> None:
@@ -255,6 +262,7 @@ def _show(ops: Ops, asked: Asked, found: kin.Kin) -> None:
     jobs = []
     for job in views.job_views(runtime.supervisor, names, runtime.now(), runtime.wall_offset()):
         runtime.sampler.fill(job.processes, runtime.now())
+        _say_attached(runtime, [job])
         files = {str(key): runtime.sources_of(key) for key in keys if key.job == job.name}
         spec = runtime.supervisor.job(job.name)
         env = sorted(spec.baseenv | spec.fileenv | spec.env) if spec is not None else []

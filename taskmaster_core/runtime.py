@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from taskmaster_core import machine, memos, orders
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal import Journal
-from taskmaster_core.leases import Leases
+from taskmaster_core.leases import Leases, attending
 from taskmaster_core.machine import Forget, KillTree, Signal, Spawn
 from taskmaster_core.orders import Setting
 from taskmaster_core.publisher import Publisher
@@ -38,7 +38,7 @@ _MANY = 20
 """So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
 
 
-_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "input", "screen", "attend", "resize", "renew"})
+_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "renew"})
 """Orders that mean nothing to another shim, or are given to it again."""
 
 
@@ -107,7 +107,6 @@ class Runtime:
         """Sentences that go with the answers of requests, by id."""
         self.leases = Leases()
         """Who is attached to terminals."""
-        self.lease_timer = False
         self.awaited: dict[str, Callable[[Order], None]] = {}
         """What the shim is to answer, by the name that its answer bears."""
         self._limits: dict[str, Timer] = {}
@@ -177,6 +176,7 @@ class Runtime:
         self.linked = True
         self.acked = 0  # it counts its reports anew
         self.order(*self.entrusted.orders())
+        self.order(*attending(self.leases, self.supervisor.procs))  # before what was typed meanwhile
         self.order({"t": "ready"}, *(order for order in meanwhile if order["t"] not in _OF_THE_OLD_WIRE))
 
     def _carry_out(self, effect: Outcomes) -> None:

@@ -83,14 +83,18 @@ def _why(cause: Data) -> str:
 # What happened to a process --------------------------------------------------------------------------------------
 
 
+_UNKNOWN = "not known how"
+
+
 def how_it_ended(data: Data) -> str:
     """Say how a run ended: "with code 1", "by SIGKILL", or that it is not known."""
     if data.get("stage"):
         return f"at {data['stage']}: {data.get('message') or data.get('errno') or 'no reason was told'}"
     memory = {"yes": " (out of memory)", "likely": " (likely out of memory)"}.get(str(data.get("oom")), "")
+    why = f" ({data['message']})" if data.get("message") and data["message"] != _UNKNOWN else ""
     if data.get("signal"):
-        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else memory)
-    return "in an unknown way" if data.get("code") is None else f"with code {data['code']}{memory}"
+        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else memory) + why
+    return f"in an unknown way{why}" if data.get("code") is None else f"with code {data['code']}{memory}{why}"
 
 
 def _rest(data: Data) -> str:

@@ -175,6 +175,11 @@ def attach(ops: Ops, asked: Asked) -> None:
 
 def _shown(runtime: Runtime, asked: Asked, lease: Lease, report: Report) -> None:
     gone = bool(report["gone"])
+    if report.get("bare") and runtime.server is not None:
+        runtime.leases.drop(lease.id)
+        why = Refused(f"{lease.key} lives on without its terminal, which was lost", f"taskmaster restart {lease.key}")
+        runtime.server.refuse(asked, why, keep=False)
+        return
     raw = b"" if gone else binascii.a2b_base64(report["data"])
     said = {
         **_standing(runtime, lease), "key": str(lease.key), "run": report["run"], "waiting": gone,
@@ -201,6 +206,8 @@ def type_in(ops: Ops, asked: Asked) -> None:
     if proc is None or arg(asked, "run", int, default=proc.run) != proc.run:
         raise Refused("the run that was typed to has ended")
     order = {"t": "input", "key": str(lease.key), "run": proc.run, "data": data}
+    if number and runtime.linked:
+        lease.typed = (proc.run, number)
     runtime.order({**order, "lease": lease.id, "n": number} if number else order)
     runtime.reply(asked, {}, keep=False)
 
@@ -243,13 +250,13 @@ def _end(runtime: Runtime, lease: Lease, cause: Cause, why: str) -> None:
 def _expire_later(runtime: Runtime) -> None:
     """See to it that who vanishes is not waited for."""
     due = runtime.leases.deadline
-    if due is not None and not runtime.lease_timer:
-        runtime.lease_timer = True
+    if due is not None and not runtime.leases.timed:
+        runtime.leases.timed = True
         runtime.timers.at(due, lambda: _expire(runtime))
 
 
 def _expire(runtime: Runtime) -> None:
-    runtime.lease_timer = False
+    runtime.leases.timed = False
     for lease in runtime.leases.overdue(runtime.now()):
         _end(runtime, lease, Cause("deadline"), "was not heard of any more")
     _expire_later(runtime)
@@ -298,6 +305,14 @@ def forsake(runtime: Runtime) -> None:
     calls, runtime.awaited = runtime.awaited, {}
     for call in calls.values():
         call({"why": "the shim died meanwhile: it may have been typed, or not", "gone": True, "key": "", "run": 0})
+
+
+def resume(runtime: Runtime) -> None:
+    """Have those who are attached ask again: another shim paints, which remembers less."""
+    for key in {lease.key for lease in runtime.leases}:
+        proc = runtime.supervisor.procs.get(key)
+        if proc is not None:
+            _publish(runtime, str(key), {"run": proc.run, "resumed": True})
 
 
 def _moved(runtime: Runtime, report: Report, news: Report) -> None:

@@ -130,6 +130,8 @@ class ProcessView(Struct):
     rss: int | None = None
     away: int | None = None
     """How many of its descendants have left its group while it runs; None where nobody has looked."""
+    attached: str = ""
+    """Who is attached to its terminal, in words; told by `status` and `show` only."""
 
 
 class JobView(Struct):

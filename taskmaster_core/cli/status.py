@@ -201,8 +201,12 @@ def note(process: Document, now: float) -> str:
     """Say why a process is not simply running, and since when."""
     state, reason = shown_state(process), process.get("reason") or ""
     if state == "running":
-        away = process.get("away")
-        parts = ["held" if process.get("held") else "", f"{away} left its group" if away else ""]
+        away, attached = process.get("away"), process.get("attached")
+        parts = [
+            "held" if process.get("held") else "",
+            f"attached: {attached}" if attached else "",
+            f"{away} left its group" if away else "",
+        ]
         return ", ".join(part for part in parts if part)
     if state == "backoff" and process.get("next_start_at"):
         reason = f"next try in {span(max(0.0, process['next_start_at'] - now))}: {reason}"

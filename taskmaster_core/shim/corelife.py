@@ -150,6 +150,11 @@ class CoreLife:
         self._link.say(report)
         return True
 
+    def hand(self, report: Report, source: Callable[[], tuple[int, ...]]) -> None:
+        """Give the present core the descriptors that `source` returns when they are sent; none: nothing is sent."""
+        if self._link is not None:
+            self._link.hand(report, source)
+
     def listen(self) -> None:
         """Take in what the core has sent already: that it is ready may be among it."""
         if self._link is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cgroups import Groves
     from inlets import Inlet
+    from keepsakes import Keepsakes
     from loop import Loop
     from paths import Places
     from runs import Run
@@ -55,6 +56,7 @@ class House:
         self.nofile = 1024
         self.runs: dict[tuple[str, int], Run] = {}
         self.inlets: dict[tuple[str, int], Inlet] = {}
+        self.keepsakes: Keepsakes | None = None
         self.pids: set[int] = set()
         self.on_empty: Callable[[], None] = lambda: None
         self._answers: dict[str, tuple[int, list[Report]]] = {}

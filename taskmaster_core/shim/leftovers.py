@@ -100,6 +100,8 @@ class Leftovers:
         """Look at every lock file."""
         for path in self.places.locks():
             self._judge(path)
+        if self.house.keepsakes is not None:
+            self.house.keepsakes.close_rest()
         self._sweep_amendments()
         self.adopted.sort(key=lambda run: run.run, reverse=True)
         self._turn()

@@ -10,6 +10,7 @@ import select
 import socket
 
 import frames
+import rights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Link:
         self._lost = lost
         self._sock = sock
         self._decoder = frames.Decoder()
+        self._groups: rights.Groups = []
+        self._handed: list[tuple[Report, Callable[[], tuple[int, ...]]]] = []
         self._loose: list[Report] = []
         self._told = 0
         self._out = bytearray()
@@ -75,6 +78,10 @@ class Link:
         """Send what needs no acknowledgement; to a core that reads nothing for long not all of it."""
         if len(self._loose) < _LOOSE:
             self._loose.append(report)
+
+    def hand(self, report: Report, source: Callable[[], tuple[int, ...]]) -> None:
+        """Send a report with the descriptors that `source` returns by then; without any it is not sent."""
+        self._handed.append((report, source))
 
     @property
     def crowded(self) -> bool:
@@ -93,6 +100,8 @@ class Link:
 
     def flush(self) -> None:
         """Send what has gathered; called once a turn."""
+        if self._handed:
+            self._hand_over()
         while len(self._out) < _PENDING:
             objects, self._loose = self._loose, []
             if self.live:
@@ -105,6 +114,25 @@ class Link:
             self._out += frames.encode(objects)
         if self._out:
             self._send()
+        elif self._writing:
+            self._wait(writing=bool(self._handed))
+
+    def _hand_over(self) -> None:
+        """Send frames with descriptors, each in a call of its own, and never in the midst of another frame."""
+        if self._out:
+            self._send()
+        while self._handed and not self._out:
+            report, source = self._handed[0]
+            fds = source()
+            try:
+                frame = frames.encode([report])
+                self._out += frame[rights.send(self._sock, frame, fds) :] if fds else b""
+            except BlockingIOError:
+                self._wait(writing=True)
+                return
+            except OSError:
+                pass  # the core is gone, which reading tells; or the kernel holds too many: this one is not safe
+            del self._handed[0]
 
     def _send(self) -> None:
         try:
@@ -115,10 +143,12 @@ class Link:
             self._out.clear()  # the core is gone; reading tells it
             return
         del self._out[:sent]
-        waiting = bool(self._out)
-        if waiting != self._writing:
-            self._writing = waiting
-            self.loop.change(self._sock.fileno(), select.EPOLLIN | (select.EPOLLOUT if waiting else 0))
+        self._wait(writing=bool(self._out or self._handed))
+
+    def _wait(self, *, writing: bool) -> None:
+        if writing != self._writing:
+            self._writing = writing
+            self.loop.change(self._sock.fileno(), select.EPOLLIN | (select.EPOLLOUT if writing else 0))
 
     def _ready(self, mask: int) -> None:
         if mask & ~select.EPOLLOUT:
@@ -127,7 +157,7 @@ class Link:
     def receive(self) -> bool:
         """Carry out what has arrived; False when nothing more will come."""
         try:
-            data = self._sock.recv(_READ)
+            data = rights.receive(self._sock, _READ, self._groups)
         except BlockingIOError:
             return True
         except OSError as error:
@@ -143,6 +173,8 @@ class Link:
             return False
         for batch in batches:
             for order in batch:
+                if order.get("t") == "fds":
+                    order["fds"] = rights.claim(self._groups, order.get("what"))
                 self.on_order(order)
         return True
 
@@ -160,3 +192,5 @@ class Link:
         """Close our end: a core that still lives is fenced by it."""
         self.loop.forget(self._sock.fileno())
         self._sock.close()
+        for group in self._groups:
+            rights.close(group)

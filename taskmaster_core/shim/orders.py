@@ -11,6 +11,7 @@ import socket
 
 import release
 import survey
+from keepsakes import Keepsakes
 from launch import Launch
 from opening import Opening
 from visits import Visits
@@ -60,7 +61,8 @@ class Orders:
             "bye": lambda order: core.say_goodbye(int(order.get("code") or 0)),
         }
         self._visits = Visits(house, core)
-        self._table |= self._visits.table
+        self._keepsakes = house.keepsakes = Keepsakes(house, core)
+        self._table |= {**self._visits.table, "fds": self._keepsakes.bring}
 
     def also(self, table: dict[str, Callable[[Order], None]]) -> None:
         """Carry out these orders too."""
@@ -118,6 +120,7 @@ class Orders:
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]
         self._visits.forget()
         self.core.greet(hello)
+        self._keepsakes.give_all()
 
     # -- runs ---------------------------------------------------------------------------------------------------
 

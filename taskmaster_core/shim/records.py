@@ -65,8 +65,11 @@ def namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
-def tail(order: dict[str, Any], boot: str, leaf: str | None, sinks: dict[str, Any]) -> str:
-    """Return all of the record that is known before the fork; `sinks` are the streams that are pumped."""
+def tail(order: dict[str, Any], boot: str, leaf: str | None, sinks: dict[str, Any], inlet: str) -> str:
+    """Return all of the record that is known before the fork.
+
+    `sinks` are the streams that are pumped; `inlet` says what only an open descriptor keeps: "terminal", "pipe" or "".
+    """
     recipe = {
         "key": order["key"],
         "stop": order.get("stop") or [[15, 10.0]],
@@ -75,6 +78,7 @@ def tail(order: dict[str, Any], boot: str, leaf: str | None, sinks: dict[str, An
         "leaf": leaf,
         "pidns": namespace(),
         "sinks": sinks,
+        "inlet": inlet,
         "tags": tags(order.get("env") or {}),
     }
     return f"{boot} {order['run']} {json.dumps(recipe, separators=(',', ':'))}\n"

@@ -260,6 +260,29 @@ def test_a_client_that_vanishes_lets_others_type(daemon: Start) -> None:
     assert it.request("attach", "cat", lease="two")["write"]
 
 
+def test_status_and_show_say_who_is_attached(daemon: Start) -> None:
+    it = daemon(CAT)
+    assert it.proc("cat:0").attached == ""
+    for name, write in (("one", True), ("two", True), ("three", False)):
+        it.request("attach", "cat", lease=name, write=write)
+    assert re.fullmatch(r"uid \d+ pid \d+ types, 2 look on", it.proc("cat:0").attached)
+    assert "types, 2 look on" in it.cli("status").stdout
+    assert "types, 2 look on" in it.cli("show", "cat").stdout
+    for name in ("one", "two", "three"):
+        it.request("detach", lease=name)
+    assert "types" not in it.cli("status").stdout
+
+
+def test_what_a_terminal_paints_is_found_by_logs_and_its_search(daemon: Start) -> None:
+    it = daemon(ECHO.replace("echo up", "echo \\u001b[31mneedle-one\\u001b[0m; echo hay"))
+    it.wait(lambda: "hay" in it.output("echo:0"))
+    assert it.cli("send", "-n", "echo", "typed needle-two\n").returncode == 0
+    it.wait(lambda: "needle-two" in it.output("echo:0"))
+    lines = it.cli("logs", "-g", "needle-", "echo").stdout.splitlines()
+    assert [line.rpartition("needle-")[2].strip() for line in lines] == ["one", "two"], lines
+    assert len(it.request("find", "echo", pattern="needle-")["places"]) == 2  # as `/` in the TUI asks
+
+
 def test_what_was_missed_comes_with_the_next_word(daemon: Start) -> None:
     it = daemon(CAT)
     said, raw = it.request_raw("attach", "cat", lease="one")
@@ -339,3 +362,16 @@ def test_a_in_the_full_screen_hands_the_terminal_over_and_takes_it_back(daemon: 
     screen.wait_for("back from cat:0")
     screen.wait_for(seat.rows_are(cat="1/1 up"))
     assert it.output("cat:0").count("typed here") == 2
+
+
+def test_slash_in_the_full_screen_finds_what_a_terminal_has_painted(daemon: Start, sit: Callable[..., Any]) -> None:
+    it = daemon(ECHO.replace("echo up", "echo needle-one; echo hay; echo needle-two"))
+    it.wait(lambda: "two" in it.output("echo:0"))
+    screen = sit(it)
+    screen.wait_for(seat.rows_are(echo="1/1 up"))
+    screen.send("Enter")
+    screen.wait_for("needle-two")
+    screen.send("/")
+    screen.type("needle-")
+    screen.send("Enter")
+    screen.wait_for(lambda text: re.search(r"match \d of 2", text))
