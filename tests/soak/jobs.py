@@ -69,7 +69,8 @@ def town(directory: Path) -> list[Job]:
         *(Job(f"stubborn{n}", "stubborn", {"cmd": isolated("stubborn.py"), "stopdelay": 0.5}) for n in range(3)),
         *(Job(f"tty{n}", "tty", {"cmd": "cat", "tty": True}) for n in range(3)),
         *(Job(f"pipe{n}", "pipe", {"cmd": "cat", "stdin": "pipe", "restart": "always"}) for n in range(3)),
-        Job("flood", "flood", {"cmd": isolated("counter.py", 10**9, 200, 0.05), "log": {"maxsize": 500_000, "keep": 2}}),
+        Job("flood", "flood", {"cmd": isolated("counter.py", 10**9, 200, 0.05),
+                               "log": {"maxsize": 500_000, "keep": 2}}),
         *(Job(f"dots{n}", "dots", {"cmd": isolated("dots.py", 5), "log": {"maxsize": 5_000, "keep": 2}})
           for n in range(2)),
         Job("wide", "wide", {"cmd": "sleep 1000000"}, width=3),

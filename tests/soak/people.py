@@ -128,7 +128,7 @@ class Crowd:
         with (self._it.dir / f"client-{name}.err").open("wb") as err:
             return subprocess.Popen(
                 self._it.command(*ASKS[name]), env=self._it.env, cwd=self._it.dir,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err, start_new_session=True,
             )  # fmt: skip
 
     def hear_nothing(self) -> None:

@@ -41,11 +41,11 @@ def judged(samples: Sequence[Sample], since: float, until: float) -> list[Slope]
 
 def about() -> dict[str, Any]:
     """Say what was measured where."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, check=False, capture_output=True, text=True
-    ).stdout.strip()  # fmt: skip
+    asked = ["git", "describe", "--always", "--dirty"]
+    told = subprocess.run(asked, cwd=Path(__file__).parent, check=False, capture_output=True, text=True)
     return {
-        "commit": commit, "cpus": os.cpu_count(), "linux": platform.release(), "python": platform.python_version(),
+        "commit": told.stdout.strip(), "cpus": os.cpu_count(),
+        "linux": platform.release(), "python": platform.python_version(),
         "load": [round(each, 1) for each in os.getloadavg()],
     }  # fmt: skip
 
@@ -110,10 +110,11 @@ def text(done: dict[str, Any]) -> str:
     """Return the report."""
     machine = done["machine"]
     lines = [
-        f"soak of {done['seconds'] / 60:.1f} min, seed {done['seed']}, commit {machine['commit']}, {machine['cpus']} CPUs, "
-        f"Linux {machine['linux']}, Python {machine['python']}, load {' '.join(map(str, machine['load']))}",
-        f"{sum(each['times'] for each in done['faults'].values())} faults, the calm since {done['calm_since']:.0f} s; "
-        f"{done['last_seq']} events, {done['lines']} counted lines; slowest answer {done['answers_max'] * 1000:.0f} ms",
+        f"soak of {done['seconds'] / 60:.1f} min, seed {done['seed']}, the calm since {done['calm_since']:.0f} s",
+        f"commit {machine['commit']}, {machine['cpus']} CPUs, load {' '.join(map(str, machine['load']))}",
+        f"Linux {machine['linux']}, Python {machine['python']}",
+        f"{sum(each['times'] for each in done['faults'].values())} faults, {done['last_seq']} events",
+        f"{done['lines']} counted lines; slowest answer {done['answers_max'] * 1000:.0f} ms",
         f"not done here: {', '.join(done['not_done'])}" if done["not_done"] else "",
         "",
         f"{'fault':<16}{'times':>6}{'well after, mean':>20}{'longest':>10}",
@@ -168,7 +169,7 @@ def _plot(samples: Iterable[Sample], role: str, what: str, calm: float, end: flo
     border = f'<line x1="{calm / end * WIDE:.1f}" x2="{calm / end * WIDE:.1f}" y1="0" y2="{HIGH}" stroke="#d33"/>'
     return (
         f'<g transform="translate({left},{above})"><rect width="{WIDE}" height="{HIGH}" fill="#f6f6f6"/>'
-        f'<text y="-5">{role} {what}, top {amount(what, top)}; the calm begins at the red line</text>{border}{lines}</g>'
+        f'<text y="-5">{role} {what}, top {amount(what, top)}</text>{border}{lines}</g>'
     )
 
 

@@ -36,6 +36,8 @@ class Plan(NamedTuple):
     seconds: float
     seed: int
     storm: float = STORM
+    most: int = 10**9
+    """So many faults are enough."""
 
 
 class Struck(NamedTuple):
@@ -142,7 +144,7 @@ class Soak:
 
     def _course(self) -> None:
         number = 0
-        while (now := self.gauges.now()) < self.plan.seconds:
+        while (now := self.gauges.now()) < self.plan.seconds and number < self.plan.most:
             number += 1
             self.storming = now < self.plan.seconds * self.plan.storm
             if not self.storming and not self.calm_since:
