@@ -198,10 +198,14 @@ class Log:
         while self._file is None or not self._is_live():
             if not self.path.exists():
                 return wrong  # not yet, or being rotated at this moment
+            mine = ""
             if self._file is not None:
                 wrong += self._take(self._file.read())
+                # where it is now, or was when it was packed: a part, or what somebody took away
+                name = os.readlink(f"/proc/self/fd/{self._file.fileno()}")
+                mine = found[0] if (found := PART.search(name)) else ""
                 self._file.close()
-            for part in self._new_parts(first=self._file is None):
+            for part in self._new_parts(mine):
                 wrong += self._take(part)
             self._file = self.path.open("rb")
         if self._file.tell() > os.fstat(self._file.fileno()).st_size:  # somebody cut it
@@ -215,13 +219,12 @@ class Log:
         except FileNotFoundError:
             return True
 
-    def _new_parts(self, *, first: bool) -> list[bytes]:
+    def _new_parts(self, mine: str) -> list[bytes]:
         """Return what is in parts that were not there at the last look, but for the one that was read live."""
         names = {name for name in os.listdir(self.path.parent) if name.startswith(f"{self.path.name}.")}
         suffixes = {found[0]: name for name in sorted(names, reverse=True) if (found := PART.search(name))}
-        fresh = sorted(suffixes.keys() - self._known)
+        wanted = sorted(suffixes.keys() - self._known - {mine})
         self._known = set(suffixes)
-        wanted = fresh if first else fresh[1:]
         return [each for each in (self._open(suffixes[suffix]) for suffix in wanted) if each is not None]
 
     def _open(self, name: str) -> bytes | None:

@@ -81,7 +81,10 @@ class Person:
         self._press("esc", "esc")
 
     def _resize(self, chance: random.Random) -> None:
-        self._seat.resize(*chance.choice(SIZES))
+        now = (self._seat.screen.columns, self._seat.screen.rows)
+        size = chance.choice(SIZES)
+        if size != now:  # of the same size the kernel tells nobody, and nobody paints
+            self._seat.resize(*size)
 
     def _attach(self, chance: random.Random) -> None:
         self._press("esc", "1", "/", *"tty", "enter", "g", "j", "a")

@@ -82,6 +82,15 @@ def test_a_log_without_a_hole_is_read_on_over_its_parts(log: checks.Log) -> None
     assert (log.lines, log.lost) == (35, 0)
 
 
+def test_a_part_of_what_came_after_the_file_that_was_taken_away_is_read(log: checks.Log) -> None:
+    assert log.problems() == []
+    log.path.rename(log.path.with_name("0.out.moved"))
+    log.path.with_name("0.out.20261123T080001.000001").write_bytes(lines(10, 20))
+    log.path.write_bytes(lines(20, 25))
+    assert log.problems() == []
+    assert log.lines == 25
+
+
 def test_a_hole_in_a_log_is_told_and_counted(log: checks.Log) -> None:
     assert log.problems() == []
     assert "line 12 of 1.999999999 comes where 10 should" in add(log, lines(12, 14))[0]
