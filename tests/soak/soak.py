@@ -26,6 +26,8 @@ STORM = 0.4
 """Which part of the time everything may be killed."""
 PATIENCE = 30.0
 """Seconds after a fault within which all has to be as it should: a machine that others use, too."""
+SLOW = 5.0
+"""Seconds after which it is said what took so long."""
 SMALL = "1m"
 """The size of the file system that is filled."""
 
@@ -52,6 +54,8 @@ class Struck(NamedTuple):
     answer: float
     """Seconds that the answer of `status` took then."""
     wrong: list[str]
+    last: str = ""
+    """What was the last to become well."""
 
 
 class Soak:
@@ -180,15 +184,16 @@ class Soak:
     def _settle(self, struck: Struck, *, unread: bool) -> None:
         """Wait until nothing is wrong; what still is when patience is over is written down, with what stays wrong."""
         began = time.monotonic()
-        wrong = list(struck.wrong)
+        wrong, last = list(struck.wrong), ""
         while left := self._unsettled(wrong):
             if time.monotonic() > began + PATIENCE:
                 wrong += left
                 break
+            last = left[0]
             time.sleep(0.05)
         settled = time.monotonic() - began
         answer, late = self._answer()
-        done = struck._replace(settled=settled, answer=answer, wrong=wrong + late)
+        done = struck._replace(settled=settled, answer=answer, wrong=wrong + late, last=last)
         self.struck.append(done)
         self._tell(done)
 
@@ -224,6 +229,8 @@ class Soak:
 
     def _tell(self, done: Struck) -> None:
         self.say(f"{done.at:7.1f} s  {done.number:4}  {done.words}; well after {done.settled:.2f} s")
+        if done.settled > SLOW:
+            self.say(f"           the last of all: {done.last}")
         for text in done.wrong:
             self.say(f"           WRONG {text}")
 
