@@ -93,7 +93,8 @@ def states(views: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, frozense
     ]  # fmt: skip
     dead = [
         f"state: {key} is said to run as pid {view['pid']}, which is dead"
-        for key, view in views.items() if view["state"] == "running" and not alive(view["pid"])
+        for key, view in views.items()
+        if wanted.get(key) is STEADY and view["state"] == "running" and not alive(view["pid"])
     ]  # fmt: skip
     return [*missing, *extra, *wrong, *dead]
 
