@@ -185,7 +185,7 @@ class Soak:
         """Wait until nothing is wrong; what still is when patience is over is written down, with what stays wrong."""
         began = time.monotonic()
         wrong, last = list(struck.wrong), ""
-        while left := self._unsettled(wrong):
+        while left := checks.tried(self._unsettled, wrong):
             if time.monotonic() > began + PATIENCE:
                 wrong += left
                 break
