@@ -17,6 +17,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all lint types contracts pure suite format docs faults screenshots bench bench-tui clean
+.PHONY: help run test check test-all lint types contracts pure suite format docs screenshots bench bench-tui soak clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -82,6 +83,11 @@ bench: $(DEV) ## measure, and print ratios to peers (they go into their own venv
 
 bench-tui: $(DEV) ## measure the terminal UI in a real pty, over slow links too
 	$(BIN)/python benchmarks/tui.py
+
+MINUTES ?= 10
+SEED    ?=
+soak: $(DEV) ## hurt fifty jobs for MINUTES=10 by the chances of SEED=, and say what grew (docs/soak.md)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SEED:%=--seed %)
 
 clean: ## remove what the targets above made; a running demo is not touched
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

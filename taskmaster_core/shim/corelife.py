@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Report = dict[str, Any]
 
 _SILENCE = 25.0  # seconds without a frame until a core counts as hung; it beats every 10
+_SLOWEST = 8  # times that, for one that is not ready yet: twice as long after each that was not in time
 _GRACE = 5.0  # seconds from ABRT (or a closed wire) to KILL
 _LATE = 1.0  # a check that comes later than this tells that nobody was scheduled, not that the core hangs
 _STARVED = 10  # times as long may a core be silent that is ready to run and gets no processor
@@ -53,6 +54,7 @@ class CoreLife:
         self._pidfd = -1
         self._link: Link | None = None
         self._delay = _FIRST_DELAY
+        self._slow = 1
         self._heard = 0.0
         self._check_due = 0.0
         self._waited = 0.0
@@ -178,6 +180,8 @@ class CoreLife:
     def became_ready(self) -> None:
         """Note that the core serves."""
         self.ready = self.was_ready = self.served = True
+        self.ready = self.was_ready = True
+        self._slow = 1
         self._delay = _FIRST_DELAY
 
     def say_goodbye(self, code: int) -> None:
@@ -187,8 +191,11 @@ class CoreLife:
 
     # -- silence ------------------------------------------------------------------------------------------------
 
+    def _patience(self) -> float:
+        return self._silence if self.ready else self._silence * self._slow
+
     def _expect_beat(self) -> None:
-        wait = max(0.05, self._heard + self._silence - time.monotonic())
+        wait = max(0.05, self._heard + self._patience() - time.monotonic())
         self._check_due = time.monotonic() + wait
         self._arm(wait, self._check_beat)
 
@@ -204,7 +211,8 @@ class CoreLife:
         now = time.monotonic()
         if now - self._check_due > _LATE:
             self._heard = now  # we were not scheduled ourselves: the core gets its time anew
-        if now - self._heard < self._silence:
+        patience = self._patience()
+        if now - self._heard < patience:
             self._expect_beat()
             return
         if now - self._heard < _STARVED * self._silence and _waited(self.pid) - self._waited > (now - self._heard) / 2:
@@ -212,6 +220,9 @@ class CoreLife:
             self._arm(self._silence / 2, self._check_beat)  # it wants to run, and has no processor
             return
         self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {self._silence:g} s and is replaced")
+        self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {patience:g} s and is replaced")
+        if not self.ready:
+            self._slow = min(self._slow * 2, _SLOWEST)
         self.fence(signal.SIGABRT)
 
     def fence(self, signum: int) -> None:
