@@ -26,6 +26,9 @@ from tests.harness import ROOT, Daemon, alive, environ_of, pids_now, program
 
 HERE = ROOT / "tests" / "crash"
 SETTLED_WITHIN = 30.0
+AGAIN = 0.5
+"""Seconds until a question is asked again: whoever heard it may be dead."""
+
 LOST_AT_A_KILL = 1 << 16
 """Bytes a stream may lose when the shim is killed (G5)."""
 
@@ -109,7 +112,7 @@ class Stage(Daemon):
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if os.path.exists(self.places.commands):
-                frames = self._exchange(document, 1.0)
+                frames = self._exchange(document, AGAIN)
                 if frames is not None:
                     return wire.result_of(wire.decode_reply(frames[0]))
             self.revive()
@@ -178,6 +181,7 @@ class Stage(Daemon):
 
         def well() -> bool:
             self.revive()
+            self.request("ping", timeout=AGAIN)
             return self.recovered() and self._as_wanted()
 
         self.wait(well, SETTLED_WITHIN, f"all is well again after {self.story[-3:]}")
@@ -228,13 +232,14 @@ class Stage(Daemon):
         assert seqs == list(range(1, len(seqs) + 1)), f"I3: {_gaps(seqs)}"
         told: dict[tuple[str, int], list[str]] = defaultdict(list)
         for event in self._heard:
+            if event.type == "core_started":  # both had died, and with them the numbers of what had ended
+                told.clear()
             if event.type in _OF_A_RUN:
                 told[event.key, event.data["run"]].append(event.type)
             if event.type in ("exited", "stopped"):
                 assert event.data.get("code") != 0, f"an exit code was made up: {event}"
-        for mark, kinds in told.items():
-            short = "".join(_OF_A_RUN[kind] for kind in kinds)
-            assert _LIFE.fullmatch(short), f"I4: {mark} {kinds}\n{self._told_of(*mark)}"
+                kinds = "".join(_OF_A_RUN[kind] for kind in told[event.key, event.data["run"]])
+                assert _LIFE.fullmatch(kinds), f"I4: {event}\n{self._told_of(event.key, event.data['run'])}"
 
     def _told_of(self, key: str, run: int) -> str:
         found = [each for each in self._heard if each.key == key and run <= each.data.get("run", run) <= run + 1]
