@@ -167,6 +167,21 @@ class Stage(Daemon):
         if alive(pid):
             os.kill(pid, signal.SIGKILL)
 
+    def shut_down(self) -> None:
+        """End everything in order, through whatever deaths, until neither shim nor core is left."""
+
+        def ended() -> bool:
+            if alive(self.pid_of("shim")) or alive(self.pid_of("core")):
+                with contextlib.suppress(TaskmasterError):
+                    self.request("shutdown", timeout=AGAIN)
+                return False
+            if self.jobs():
+                self.revive()  # somebody else starts it again: then it ends what it finds
+                return False
+            return True
+
+        self.wait(ended, SETTLED_WITHIN, "all has ended")
+
     # Recovery ---------------------------------------------------------------------------------------------------------
 
     def revive(self) -> None:
@@ -203,6 +218,11 @@ class Stage(Daemon):
                 found[pid] = f"{marks[b'TASKMASTER_JOB'].decode()}:{marks[b'TASKMASTER_INDEX'].decode()}"
         return found
 
+    def violations(self) -> str:
+        """Return what jobs wrote down that met another one of themselves."""
+        path = self.crashes / "violations"
+        return path.read_text() if path.exists() else ""
+
     def check(self) -> None:
         """Assert I1 to I6 of a daemon that has settled."""
         self._check_processes()
@@ -213,8 +233,7 @@ class Stage(Daemon):
         assert "Error:" not in said, said[-4000:]
 
     def _check_processes(self) -> None:
-        violations = self.crashes / "violations"
-        assert not violations.exists(), f"I1: {violations.read_text()}"
+        assert not self.violations(), f"I1: {self.violations()}"
         many = {key: n for key, n in Counter(self.jobs().values()).items() if n > 1 and key != "flap:0"}
         assert not many, f"I1: more than one of {many}"
 
@@ -234,7 +253,7 @@ class Stage(Daemon):
         for event in self._heard:
             if event.type == "core_started":  # both had died, and with them the numbers of what had ended
                 told.clear()
-            if event.type in _OF_A_RUN:
+            if event.type in _OF_A_RUN and event.key:
                 told[event.key, event.data["run"]].append(event.type)
             if event.type in ("exited", "stopped"):
                 assert event.data.get("code") != 0, f"an exit code was made up: {event}"
