@@ -8,56 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from taskmaster_core.errors import TaskmasterError
 from tests.crash.crashpoints import CORE, END, NEW_CORE, NEW_SHIM, POINTS
+from tests.crash.hall import Hall
 from tests.crash.stage import Stage, staged
 from tests.harness import ROOT
 
 ROUNDS = 6
-Hall = Callable[[], Stage]
-
-
-class _Hall:
-    """Give the stage that is there, or a fresh one."""
-
-    def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
-        self._stage: Stage | None = None
-
-    def __call__(self) -> Stage:
-        if self._stage is None:
-            self._stage = self._stack.enter_context(staged())
-        return self._stage
-
-    def clear(self) -> None:
-        """End what is there; raises AssertionError if it leaves something behind."""
-        self._stage = None
-        self._stack.close()
 
 
 @pytest.fixture(scope="module")
-def hall() -> Iterator[_Hall]:
-    made = _Hall()
+def hall() -> Iterator[Hall]:
+    made = Hall()
     yield made
     made.clear()
 
 
 @pytest.fixture
-def stage(hall: _Hall) -> Iterator[Stage]:
-    """Give a stage on which all is well; one that a test has failed on is not given again."""
-    stage = hall()
-    before = len(stage.story)
-    try:
+def stage(hall: Hall) -> Iterator[Stage]:
+    with hall.lend() as stage:
         yield stage
-    finally:
-        if stage.story[before:] and stage.story[-1] != "checked":
-            print("\n".join(stage.story), stage.stderr(), sep="\n")
-            with contextlib.suppress(AssertionError):
-                hall.clear()
 
 
 def die(stage: Stage, what: str) -> None:
@@ -74,7 +48,6 @@ def die(stage: Stage, what: str) -> None:
             break
     assert stage.hit.exists(), f"{name} never came"
     stage.check()
-    stage.story.append("checked")
 
 
 SERVING = [name for name, row in POINTS.items() if row[3] != END]
