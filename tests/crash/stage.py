@@ -110,8 +110,13 @@ class Stage(Daemon):
 
     # What is done to it -----------------------------------------------------------------------------------------------
 
-    def insist(self, op: str, *select: str, timeout: float = SETTLED_WITHIN, **args: Any) -> Any:
-        """Ask until there is an answer, through the death of whoever was asked; always under one id."""
+    def insist(
+        self, op: str, *select: str, timeout: float = SETTLED_WITHIN, revive: bool = True, **args: Any
+    ) -> Any:
+        """Ask until there is an answer, through the death of whoever was asked; always under one id.
+
+        Without `revive` somebody else sees to it that there is a shim again where both have died.
+        """
         document = wire.encode(wire.Request(wire.VERSION, uuid.uuid4().hex, op, list(select), args))
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -119,7 +124,8 @@ class Stage(Daemon):
                 frames = self._exchange(document, AGAIN)
                 if frames is not None:
                     return wire.result_of(wire.decode_reply(frames[0]))
-            self.revive()
+            if revive:
+                self.revive()
             time.sleep(0.02)
         raise AssertionError(f"no answer to {op} within {timeout} s\n{self.describe()}")
 
