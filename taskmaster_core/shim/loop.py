@@ -94,7 +94,10 @@ class Loop:
         # an event of this turn for the old owner must not reach a new one that got the same number
         entry.handler = None
         if entry.watched:
-            self._epoll_of(entry).unregister(fd)
+            try:
+                self._epoll_of(entry).unregister(fd)
+            except OSError:
+                pass  # nobody is called for it any more, and the kernel forgets what is closed
 
     def _epoll_of(self, entry: _Entry) -> select.epoll:
         return self._streams if entry.rank == STREAMS else self._epoll

@@ -7,6 +7,7 @@ gap and in order (I3, I4), output without a gap (I5), an answer within a second 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -75,6 +76,10 @@ def sole(place: Path, *words: object) -> list[str]:
     return [name, "-I", "-S", *rest]
 
 
+class NoAnswer(AssertionError):
+    """Tell that nobody has answered for as long as anybody has patience."""
+
+
 class Stage(Daemon):
     """Start the real thing through the programs beside this file."""
 
@@ -86,7 +91,8 @@ class Stage(Daemon):
         self.env |= {"TM_CRASHPOINT": f"@{self.armed}" if points else "none", "TM_CRASH_DIR": str(self.crashes)}
         self.version = 0
         self.rounds = 0
-        self.checks = 0
+        self.sound = True  # nothing was done to it since it was checked
+        self.patience = SETTLED_WITHIN
         self.story: list[str] = []
         self._heard: list[Event] = []
         self.save()
@@ -111,13 +117,14 @@ class Stage(Daemon):
     # What is done to it -----------------------------------------------------------------------------------------------
 
     def insist(
-        self, op: str, *select: str, timeout: float = SETTLED_WITHIN, revive: bool = True, **args: Any
+        self, op: str, *select: str, timeout: float | None = None, revive: bool = True, **args: Any
     ) -> Any:
         """Ask until there is an answer, through the death of whoever was asked; always under one id.
 
         Without `revive` somebody else sees to it that there is a shim again where both have died.
         """
         document = wire.encode(wire.Request(wire.VERSION, uuid.uuid4().hex, op, list(select), args))
+        timeout = timeout or self.patience
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if os.path.exists(self.places.commands):
@@ -127,7 +134,12 @@ class Stage(Daemon):
             if revive:
                 self.revive()
             time.sleep(0.02)
-        raise AssertionError(f"no answer to {op} within {timeout} s\n{self.describe()}")
+        raise NoAnswer(f"no answer to {op} within {timeout} s\n{self.describe()}")
+
+    def note(self, what: str) -> None:
+        """Remember what is done to it, for the message of a failure."""
+        self.sound = False
+        self.story.append(what)
 
     def work(self) -> None:
         """Do a bit of everything: restart, scale, stop, start, reload, and kill a job."""
@@ -150,7 +162,7 @@ class Stage(Daemon):
 
     def arm(self, what: str) -> None:
         """Have somebody die at the next such moment: `NAME[:N][!VICTIM]`."""
-        self.story.append(what)
+        self.note(what)
         self.hit.unlink(missing_ok=True)
         draft = self.armed.with_suffix(".new")
         draft.write_text(what)
@@ -172,7 +184,7 @@ class Stage(Daemon):
 
     def kill(self, side: str) -> None:
         """SIGKILL shim or core, whatever it is doing."""
-        self.story.append(f"kill {side}")
+        self.note(f"kill {side}")
         pid = self.pid_of(side)
         if alive(pid):
             os.kill(pid, signal.SIGKILL)
@@ -241,7 +253,7 @@ class Stage(Daemon):
         self._check_control()
         said = self.stderr(1 << 20)
         assert not quiet or "Error:" not in said, said[-4000:]
-        self.checks += 1
+        self.sound = True
 
     def _check_processes(self) -> None:
         assert not self.violations(), f"I1: {self.violations()}"
@@ -276,10 +288,7 @@ class Stage(Daemon):
         return "\n".join(f"{each.seq} {each.type} {each.cause.kind} {each.data}" for each in found[-20:])
 
     def _check_output(self) -> None:
-        path = Path(self.places.log_path("count", 0, "out"))
-        parts = [each for each in path.parent.iterdir() if each.name.startswith(f"{path.name}.2")]
-        parts.sort(key=lambda each: int(each.name.rpartition(".")[2]))
-        data = b"".join(each.read_bytes() for each in (*parts, path) if each.exists())
+        data = self._stream(Path(self.places.log_path("count", 0, "out")))
         last = (0, 0)
         lost = torn = 0
         told = 0  # where the disk was full
@@ -299,6 +308,22 @@ class Stage(Daemon):
         spells = data.count(b"[taskmaster:")
         assert lost * 17 <= deaths * LOST_AT_A_KILL + told, f"I5: {lost * 17} bytes lost, {told} told, {deaths} deaths"
         assert torn <= 2 * (deaths + spells), f"I5: {torn} torn lines, {deaths} deaths, {spells} spells of a full disk"
+
+    @staticmethod
+    def _stream(path: Path) -> bytes:
+        """Return what was written in all parts up to a moment; rotation may go on meanwhile."""
+        try:
+            newest = path.open("rb")
+        except FileNotFoundError:  # it was rotated, and nothing was written since
+            newest = None
+        parts = [each for each in path.parent.iterdir() if each.name.startswith(f"{path.name}.2")]
+        parts.sort(key=lambda each: int(each.name.rpartition(".")[2]))
+        if newest is None:
+            return b"".join(each.read_bytes() for each in parts)
+        with newest:
+            inode = os.fstat(newest.fileno()).st_ino
+            older = itertools.takewhile(lambda each: each.stat().st_ino != inode, parts)
+            return b"".join(each.read_bytes() for each in older) + newest.read()
 
     def _check_control(self) -> None:
         for _ in range(3):  # the machine is not ours alone

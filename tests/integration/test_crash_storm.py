@@ -30,7 +30,7 @@ class Storm:
         self.chance = random.Random(seed)
         self.clients: list[subprocess.Popen[str]] = []
         self._failure: BaseException | None = None
-        stage.story.append(f"TM_SEED={seed}")
+        stage.note(f"TM_SEED={seed}")
 
     def episode(self) -> None:
         """Work wildly, kill somebody in the midst of it, and see that all comes right."""
@@ -67,7 +67,7 @@ class Storm:
 
     def _kill(self, victim: str) -> None:
         stage = self.stage
-        stage.story.append(f"kill {victim}")
+        stage.note(f"kill {victim}")
         if victim in ("core", "shim", "both"):
             for side in ("core", "shim") if victim == "both" else (victim,):
                 stage.kill(side)

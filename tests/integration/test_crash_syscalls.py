@@ -14,7 +14,7 @@ import pytest
 
 from taskmaster_core.errors import TaskmasterError
 from tests.crash.hall import Hall
-from tests.crash.stage import Stage
+from tests.crash.stage import SETTLED_WITHIN, NoAnswer, Stage
 from tests.crash.tracer import injected, missing, was_hit
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
@@ -76,15 +76,17 @@ def stage(hall: Hall) -> Iterator[Stage]:
 
 def fail(stage: Stage, side: str, calls: str, what: str) -> bool:
     """Work while calls fail, then see that all is well without further help; tell whether any call did."""
-    stage.story.append(f"{side}: {calls} {what}")
+    stage.note(f"{side}: {calls} {what}")
     told = False
+    stage.patience = 2.0 if "+" in what else SETTLED_WITHIN  # where every third call fails nothing may come about
     with injected(stage.pid_of(side), calls, what, threads=side == "core") as log:
         try:
             stage.work()
-        except TaskmasterError as error:
-            stage.story.append(f"told: {error}")
+        except (TaskmasterError, NoAnswer) as error:
+            stage.note(f"told: {error}")
             told = True
         hit = was_hit(log)
+    stage.patience = SETTLED_WITHIN
     if told:
         stage.work()  # who was told asks again
     stage.settle()
