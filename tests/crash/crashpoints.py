@@ -137,24 +137,24 @@ class Crash:
         self._text = text
         self._directory = directory
         self._pid = os.getpid()
-        self._armed = ""
-        self._seen = 0
         with open(f"{directory}/{side}.pids", "a", encoding="ascii") as file:
             file.write(f"{self._pid}\n")
 
     def hit(self, name: str) -> None:
         """Die, if it is this moment that was asked for."""
-        armed = self._read()
-        if armed != self._armed:
-            self._armed, self._seen = armed, 0
-        point, _, victim = armed.partition("!")
+        point, _, victim = self._read().partition("!")
         wanted, _, number = point.partition(":")
-        if wanted != name:
-            return
-        self._seen += 1
-        if self._seen < int(number or 1) or not self._claim(armed):
-            return
-        self._kill(victim or self._side)
+        if wanted == name and (not number or self._count() >= int(number)) and self._claim():
+            self._kill(victim or self._side)
+
+    def _count(self) -> int:
+        """Return the how manieth this is, over all processes that come by."""
+        fd = os.open(f"{self._directory}/seen", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, b".")
+            return os.lseek(fd, 0, os.SEEK_CUR)
+        finally:
+            os.close(fd)
 
     def _read(self) -> str:
         if not self._text.startswith("@"):
@@ -165,7 +165,7 @@ class Crash:
         except OSError:
             return ""
 
-    def _claim(self, armed: str) -> bool:
+    def _claim(self) -> bool:
         """Tell whether it is we who die of it: one death is one death, whoever comes by next."""
         if not self._text.startswith("@"):
             return True
@@ -186,10 +186,19 @@ class Crash:
 
     def _end(self, side: str) -> None:
         pid = self._pid if side == self._side else self._pid_of(side)
+        if not self._is_ours(pid):
+            return  # it is dead already, and its number may be somebody else's
         os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + _DEAD_WITHIN
         while _lives(pid) and time.monotonic() < end:
             time.sleep(0.001)
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                return f"TM_CRASH_DIR={self._directory}".encode() in file.read().split(b"\0")
+        except OSError:
+            return False
 
     def _pid_of(self, side: str) -> int:
         with open(f"{self._directory}/{side}.pids", encoding="ascii") as file:

@@ -164,6 +164,7 @@ class Stage(Daemon):
         """Have somebody die at the next such moment: `NAME[:N][!VICTIM]`."""
         self.note(what)
         self.hit.unlink(missing_ok=True)
+        (self.crashes / "seen").unlink(missing_ok=True)
         draft = self.armed.with_suffix(".new")
         draft.write_text(what)
         draft.replace(self.armed)
