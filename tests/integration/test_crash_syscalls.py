@@ -58,7 +58,32 @@ ERRORS = {
     "fchmod": "EIO EPERM",
     "waitid": "EINTR",
 }
-EVERY = [(calls, error) for calls, errors in ERRORS.items() for error in errors.split()]
+CORE_ERRORS = {
+    "fsync,fdatasync": "EIO ENOSPC",
+    "pwrite64": "ENOSPC EIO",
+    "pread64": "EIO",
+    OPEN: "EMFILE ENFILE ENOSPC EIO ENOMEM",
+    "rename": "ENOSPC EIO",
+    "unlink": "EIO",
+    "ftruncate": "EIO",
+    "newfstatat": "EIO ENOMEM",
+    "write": "ENOSPC EIO EINTR",
+    "read": "EIO EINTR",
+    "sendto": "EAGAIN EINTR ENOMEM",
+    "recvfrom": "EAGAIN EINTR ENOMEM",
+    "epoll_ctl": "ENOMEM ENOSPC",
+    "epoll_wait": "EINTR",
+    "poll": "EINTR ENOMEM",
+    "accept4": "EMFILE ENFILE ENOMEM",
+    "mmap": "ENOMEM",
+    "futex": "EINTR",
+}
+POSITIONS = ("1", "2", "3", "5", "8", "13", "2+3", "1+2")
+CORE_QUICK = [("fsync,fdatasync", "EIO"), ("pwrite64", "ENOSPC"), ("rename", "ENOSPC")]
+
+
+def pairs(table: dict[str, str]) -> list[tuple[str, str]]:
+    return [(calls, error) for calls, errors in table.items() for error in errors.split()]
 
 
 @pytest.fixture(scope="module")
@@ -101,20 +126,41 @@ def test_L19_a_system_call_of_the_shim_that_fails_once_costs_nothing_that_does_n
     assert fail(stage, "shim", calls, f"error={error}:when=2") or fail(stage, "shim", calls, f"error={error}:when=1")
 
 
+@pytest.mark.parametrize(("calls", "error"), CORE_QUICK)
+def test_G9_a_system_call_of_the_core_that_fails_once_costs_nothing_that_does_not_heal(
+    stage: Stage, calls: str, error: str
+) -> None:
+    assert fail(stage, "core", calls, f"error={error}:when=2") or fail(stage, "core", calls, f"error={error}:when=1")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("calls", "error"), EVERY)
-def test_L19_every_error_of_a_system_call_at_many_positions_heals(stage: Stage, calls: str, error: str) -> None:
-    for when in ("1", "2", "3", "5", "8", "13", "2+3", "1+2"):
+@pytest.mark.parametrize(("calls", "error"), pairs(ERRORS))
+def test_L19_every_error_of_a_system_call_of_the_shim_at_many_positions_heals(
+    stage: Stage, calls: str, error: str
+) -> None:
+    for when in POSITIONS:
         fail(stage, "shim", calls, f"error={error}:when={when}")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("calls", ERRORS)
-def test_L08_the_shim_is_killed_at_the_nth_system_call(stage: Stage, calls: str) -> None:
+@pytest.mark.parametrize(("calls", "error"), pairs(CORE_ERRORS))
+def test_G9_every_error_of_a_system_call_of_the_core_at_many_positions_heals(
+    stage: Stage, calls: str, error: str
+) -> None:
+    for when in POSITIONS:
+        fail(stage, "core", calls, f"error={error}:when={when}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("side", "calls"), [*(("shim", calls) for calls in ERRORS), *(("core", calls) for calls in CORE_ERRORS)]
+)
+def test_L08_shim_or_core_is_killed_at_the_nth_system_call(stage: Stage, side: str, calls: str) -> None:
     seed = int(os.environ.get("TM_SEED", "20261123"))
     print(f"TM_SEED={seed}")
     chance = random.Random(seed)
     for when in (1, 2, 3, *(chance.randrange(4, 30) for _ in range(7))):
-        fail(stage, "shim", calls, f"signal=KILL:when={when}")
+        fail(stage, side, calls, f"signal=KILL:when={when}")
