@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.crash.tracer import injected, missing
+from tests.harness import children_of
 from tests.unit.shim_harness import Shim, alive, spawn_order, wait_for
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
@@ -30,3 +33,15 @@ def test_L19_a_child_that_the_kernel_has_no_room_to_watch_is_not_forgotten(shim:
     assert core.expect("exited")["signal"] == 15
     assert not alive(pid)
     assert core.all("failed") == []
+
+
+@pytest.mark.parametrize("error", ["EMFILE", "ENOMEM"])
+def test_L01_a_core_that_cannot_be_watched_is_replaced_by_one_that_can(shim: Shim, error: str) -> None:
+    core = shim.open()
+    with injected(shim.pid, "pidfd_open", f"error={error}:when=1"):
+        os.kill(core.pid, signal.SIGKILL)
+        wait_for(lambda: "cannot start a core" in shim.errors(), "it cannot be watched")
+    second = shim.core()
+    second.order(shim.open_order())
+    assert second.expect("hello")["shim_pid"] == shim.pid
+    assert len(children_of(shim.pid)) == 1
