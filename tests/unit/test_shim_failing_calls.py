@@ -35,13 +35,22 @@ def test_L19_a_child_that_the_kernel_has_no_room_to_watch_is_not_forgotten(shim:
     assert core.all("failed") == []
 
 
-@pytest.mark.parametrize("error", ["EMFILE", "ENOMEM"])
-def test_L01_a_core_that_cannot_be_watched_is_replaced_by_one_that_can(shim: Shim, error: str) -> None:
+def test_L01_a_core_that_cannot_be_watched_is_replaced_by_one_that_can(shim: Shim) -> None:
     core = shim.open()
-    with injected(shim.pid, "pidfd_open", f"error={error}:when=1"):
+    with injected(shim.pid, "pidfd_open", "error=EMFILE:when=1"):
         os.kill(core.pid, signal.SIGKILL)
         wait_for(lambda: "cannot start a core" in shim.errors(), "it cannot be watched")
     second = shim.core()
     second.order(shim.open_order())
     assert second.expect("hello")["shim_pid"] == shim.pid
     assert len(children_of(shim.pid)) == 1
+
+
+@pytest.mark.parametrize("call", ["sendto", "recvfrom"])
+def test_L03_no_memory_for_the_wire_at_a_moment_loses_no_report_and_no_order(shim: Shim, call: str) -> None:
+    core = shim.open()
+    with injected(shim.pid, call, "error=ENOMEM:when=1..3"):
+        core.order(spawn_order(shim, ["sh", "-c", "exit 3"]))
+        assert core.expect("exited")["code"] == 3
+    assert [report["t"] for report in core.reports if "n" in report] == ["spawned", "exited"]
+    assert shim.errors() == ""
