@@ -7,6 +7,7 @@ daemon polls `fileno()`, and writes again when `backlog` says that the shim was 
 from __future__ import annotations
 
 import fcntl
+import errno
 import os
 import signal
 import socket
@@ -31,6 +32,9 @@ LEFT_NAMED = 10
 
 _READ = 1 << 16
 """Bytes read at once; more would be mapped and unmapped for each of the short frames of every day."""
+
+_FOR_NOW = (errno.ENOMEM, errno.ENOBUFS)
+"""The kernel has no memory at this moment; that says nothing about the shim."""
 
 
 class LinkClosed(Exception):
@@ -98,7 +102,8 @@ class ShimLink:
         except BlockingIOError:
             return
         except OSError as error:
-            raise LinkClosed(str(error)) from error
+            if error.errno not in _FOR_NOW:
+                raise LinkClosed(str(error)) from error
 
     def receive(self) -> list[Document]:
         """Return the reports that have come, in order; raise LinkClosed at the end of the wire."""
@@ -110,6 +115,8 @@ class ShimLink:
             except BlockingIOError:
                 return reports
             except OSError as error:
+                if error.errno in _FOR_NOW:
+                    return reports
                 data, why = b"", str(error)
             else:
                 why = "the shim closed the wire"

@@ -210,7 +210,7 @@ class Daemon(Instance):
         command = [*self.under, sys.executable, "-m", "taskmaster_core", "core", "-f", str(self.config_path)]
         with self.stderr_path.open("ab") as err:
             self.process = subprocess.Popen(
-                [*command, "--instance", self.instance, *args], env=self.env, cwd=self.dir,
+                [*self.server_command(), *args], env=self.env, cwd=self.dir,
                 stdin=subprocess.DEVNULL, stdout=err, stderr=err, start_new_session=True,
             )  # fmt: skip
         if wait:
@@ -295,6 +295,11 @@ class Daemon(Instance):
         return self.process.pid
 
     # Commands ---------------------------------------------------------------------------------------------------------
+
+    def server_command(self) -> list[str]:
+        """Return the command line that becomes the shim."""
+        core = [sys.executable, "-m", "taskmaster_core", "core", "-f", str(self.config_path)]
+        return [*core, "--instance", self.instance]
 
     def command(self, *args: str) -> list[str]:
         """Return the command line of `taskmaster` for this instance."""

@@ -77,12 +77,13 @@ class CoreLife:
             for each in (ours, theirs):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             self._fork(theirs.fileno())
+            pidfd = self._open_pidfd()
         except OSError:
             ours.close()
             raise
         finally:
             theirs.close()
-        self._attend(os.pidfd_open(self.pid), ours)
+        self._attend(pidfd, ours)
 
     def adopt(self, link: int, pid: int) -> None:
         """Serve the core that started us because the shim before us died; it is no child of ours, but our parent."""
@@ -123,6 +124,16 @@ class CoreLife:
             spawn.program(self.argv, env, self.house.heritage, link, spared=self.house.spared)
         self.pid = pid
         self.house.pids.add(pid)
+
+    def _open_pidfd(self) -> int:
+        try:
+            return os.pidfd_open(self.pid)
+        except OSError:
+            pid, self.pid = self.pid, 0
+            os.kill(pid, signal.SIGKILL)  # what we cannot watch must not run
+            os.waitid(os.P_PID, pid, os.WEXITED)
+            self.house.pids.discard(pid)
+            raise
 
     def _try_start(self) -> None:
         try:

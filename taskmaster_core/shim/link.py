@@ -6,6 +6,7 @@ until a core has acknowledged it, whichever core that is.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 
@@ -25,6 +26,8 @@ _READ = 1 << 16  # more would be mapped and unmapped for each of the short frame
 _BATCH = 500  # reports in one frame
 _LOOSE = 10_000  # reports without a number that may wait
 _CROWD = 64  # reports that wait for the end of the turn
+_AGAIN = 0.02  # seconds until the kernel is asked again for what it had no memory for
+_FOR_NOW = (errno.ENOMEM, errno.ENOBUFS)  # says nothing about the core
 _PENDING = 1 << 18  # bytes waiting in our buffer before more is encoded: a core that does not read costs no memory
 
 
@@ -139,8 +142,11 @@ class Link:
             sent = self._sock.send(self._out)
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self._out.clear()  # the core is gone; reading tells it
+        except OSError as error:
+            if error.errno in _FOR_NOW:
+                self.loop.after(_AGAIN, lambda: None)  # the turn that it makes tries again
+            else:
+                self._out.clear()  # the core is gone; reading tells it
             return
         del self._out[:sent]
         self._wait(writing=bool(self._out or self._handed))
@@ -161,6 +167,8 @@ class Link:
         except BlockingIOError:
             return True
         except OSError as error:
+            if error.errno in _FOR_NOW:
+                return True  # the bytes are still there, and epoll says so
             self._lost(f"the wire broke: {error.strerror}")
             return False
         if not data:
@@ -183,7 +191,9 @@ class Link:
         for _ in range(1 << 12):
             try:
                 data = self._sock.recv(1, socket.MSG_PEEK)
-            except OSError:
+            except OSError as error:
+                if error.errno in _FOR_NOW:
+                    continue
                 return
             if not data or not self.receive():
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 from collections.abc import Iterator
@@ -59,6 +60,32 @@ def test_a_torn_wire_is_a_closed_wire(pair: tuple[ShimLink, socket.socket]) -> N
     shim.send((2).to_bytes(4, "big") + b"{}")
     with pytest.raises(LinkClosed, match="torn"):
         link.receive()
+
+
+class Starved:
+    """Be a socket for which the kernel has no memory, twice for each call."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self._inner = inner
+        self._left = {"send": 2, "recv": 2}
+
+    def __getattr__(self, name: str) -> object:
+        if self._left.get(name):
+            self._left[name] -= 1
+            raise OSError(errno.ENOMEM, "")
+        return getattr(self._inner, name)
+
+
+def test_L03_no_memory_for_the_wire_at_a_moment_is_no_end_of_it(pair: tuple[ShimLink, socket.socket]) -> None:
+    link, shim = pair
+    link._socket = Starved(link._socket)  # type: ignore[assignment]
+    link.send([{"t": "beat"}])
+    assert link.backlog
+    link.flush()
+    link.flush()
+    assert not link.backlog
+    shim.sendall(encode([{"t": "reload"}]))
+    assert [link.receive(), link.receive(), link.receive()] == [[], [], [{"t": "reload"}]]
 
 
 def test_sending_to_a_shim_that_is_gone_says_so(pair: tuple[ShimLink, socket.socket]) -> None:
