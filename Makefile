@@ -16,8 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-all lint types contracts pure suite format docs faults screenshots bench bench-tui clean
-.PHONY: help run test check test-all lint types contracts pure suite format docs screenshots bench bench-tui soak clean
+.PHONY: help run test check test-all lint types contracts pure suite format docs faults screenshots bench bench-tui soak clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

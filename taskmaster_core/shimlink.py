@@ -6,8 +6,8 @@ daemon polls `fileno()`, and writes again when `backlog` says that the shim was 
 
 from __future__ import annotations
 
-import fcntl
 import errno
+import fcntl
 import os
 import signal
 import socket

@@ -207,10 +207,9 @@ class Daemon(Instance):
     def start(self, *args: str, wait: bool = True, timeout: float = 20.0) -> Daemon:
         """Start `taskmaster core` in the foreground; with `wait` return once it answers and has its config."""
         self._orphaned = False
-        command = [*self.under, sys.executable, "-m", "taskmaster_core", "core", "-f", str(self.config_path)]
         with self.stderr_path.open("ab") as err:
             self.process = subprocess.Popen(
-                [*self.server_command(), *args], env=self.env, cwd=self.dir,
+                [*self.under, *self.server_command(), *args], env=self.env, cwd=self.dir,
                 stdin=subprocess.DEVNULL, stdout=err, stderr=err, start_new_session=True,
             )  # fmt: skip
         if wait:
