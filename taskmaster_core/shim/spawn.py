@@ -17,6 +17,7 @@ import termios
 import time
 
 import cgroups
+import records
 import sentences
 
 TYPE_CHECKING = False
@@ -153,7 +154,9 @@ def _cgroup(setup: Setup) -> None:
 def _lock(setup: Setup) -> None:
     with open("/proc/self/stat", "rb", buffering=0) as file:
         started = file.read(4096).rpartition(b")")[2].split()[19].decode()
-    os.pwrite(setup.lock, f"{os.getpid()} {started} {setup.record}".encode("utf-8", "surrogateescape"), 0)
+    own = records.open_to_write(setup.lock)
+    os.pwrite(own, f"{os.getpid()} {started} {setup.record}".encode("utf-8", "surrogateescape"), 0)
+    os.close(own)
     setup.lock = _inherit_high(setup.lock)
 
 
