@@ -92,7 +92,7 @@ class Kinship:
     def _orphans(self) -> list[int]:
         """Return those of our unknown children (orphans that the kernel gave to us) that are of this run."""
         found = (tree.look(pid) for pid in self.house.strangers())
-        return [each.pid for each in found if each is not None and self.claims(each)]
+        return [each.pid for each in found if each is not None and not each.dead and self.claims(each)]
 
     def claims(self, orphan: tree.Member) -> bool:
         """Tell whether an orphan is of this run, as far as can be told without a control group."""
