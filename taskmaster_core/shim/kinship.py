@@ -41,6 +41,15 @@ class Killed:
             else:
                 self._unnamed.add(each.pid)
 
+    def kept(self) -> list[Any]:
+        """Return all of it as data, for the shim that goes on with this one's state."""
+        return [_pairs(self._swept), _pairs(self._outlived), sorted(self._unnamed)]
+
+    def go_on(self, kept: list[Any]) -> None:
+        """Take up what an earlier shim kept."""
+        swept, outlived, unnamed = kept
+        self._swept, self._outlived, self._unnamed = dict(swept), dict(outlived), set(unnamed)
+
     def told(self) -> dict[str, Any]:
         """Return the fields of a report."""
         more = {"outlived": _pairs(self._outlived), "unnamed": len(self._unnamed)}
