@@ -248,7 +248,7 @@ class _Parts:
         settings = declared.settings
         journal = Journal(self._places.journal, settings.journalkeep, self._wake)
         begun = journal.start()
-        eventlog = EventLog(settings.logfile or self._places.eventlog, settings.loglevel)
+        eventlog = EventLog(settings.logfile or self._places.eventlog, settings.loglevel, on_change=self._wake)
         timers = Timers()
         boot = uuid4().hex[:12]
         publisher = Publisher(boot, begun.last_seq, journal, eventlog, timers)
@@ -262,9 +262,11 @@ class _Parts:
         supervisor = Supervisor(begun.intents)
         runtime = Runtime(facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake))
         runtime.entrusted.inherit(self._hello.get("memos") or {})
-        if trouble:
-            runtime.troubles["generations"] = trouble
         self._awake(runtime, declared, number)
+        runtime.troubles.note("generations", trouble)
+        runtime.troubles.inherit(self._hello.get("troubles") or ())
+        if self._generations.trouble:
+            runtime.fact("notice", Cause("boot"), message=f"{self._generations.trouble}; one before it is in force")
         group = group_number(settings.socketgroup) if settings.socketgroup is not None else None
         return Started(
             runtime, self._generations, eventlog, self._wake, self._asked.paths, self._environ, texts, problems,

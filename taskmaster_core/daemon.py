@@ -14,15 +14,19 @@ import select
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from taskmaster_core import acts, boot, doctor, logops, rehearsal, shimlink, terminals, upgrades
 from taskmaster_core.admission import Admission
 from taskmaster_core.boot import CannotRun, Started
+from taskmaster_core.discretion import keep_discretion
 from taskmaster_core.errors import TaskmasterError
+from taskmaster_core.machine import SpawnFailed
 from taskmaster_core.ops import TABLE, Ops
 from taskmaster_core.recovery import Fenced, Recovery
 from taskmaster_core.reloader import Reloader, Wish
+from taskmaster_core.rounds import Rounds
 from taskmaster_core.server import Server
 from taskmaster_core.shimlink import LinkClosed
 from taskmaster_core.watch import Watch
@@ -57,7 +61,13 @@ class Core:
         self.recovery.on_link = self._link_made
         self.recovery.on_found = self._shim_found
         self.reports = Reports(self)
-        self.admission = Admission(started.runtime, self._poll, started.socketgroup, self._trouble)
+        self._note = started.runtime.troubles.note
+        self.admission = Admission(started.runtime, self._poll, started.socketgroup, self._note)
+        self.rounds = Rounds(started.runtime, self.reloader, self.watch, started.eventlog, started.environ)
+        self.ops.look = self.rounds.look
+        if started.runtime.troubles.names("generations"):
+            declared, number = started.runtime.supervisor.config, started.runtime.supervisor.generation
+            self.reloader.unsaved = partial(started.generations.save, number, declared, started.texts, "start")
         self._more = self._backlog = False
         self._beat_every = _beat_every(started.environ)
 
@@ -142,19 +152,7 @@ class Core:
                 self.runtime.publisher.written(done.upto)
             else:
                 self.runtime.committed(done.token)
-        self._trouble("journal", journal.trouble)
-        self._trouble("eventlog", self._started.eventlog.trouble)
-
-    def _trouble(self, part: str, text: str) -> None:
-        """Note a degradation, and say once that it came or went."""
-        known = self.runtime.troubles.get(part, "")
-        if text == known:
-            return
-        if text:
-            self.runtime.troubles[part] = text
-        else:
-            del self.runtime.troubles[part]
-        self.runtime.fact(f"{part}_trouble", Cause("core"), text=text or "is well again", over=not text)
+        self.rounds.look()
 
     def _watch_backlog(self) -> None:
         link = self.runtime.link
@@ -169,6 +167,7 @@ class Core:
             self.runtime.link.flush()
         if mask & ~select.EPOLLOUT:
             reports = self.runtime.link.receive()
+            self._note("terminals", self.runtime.link.custody.trouble)
             if self.recovery.under_way:
                 self.recovery.hear(reports)
             else:
@@ -188,18 +187,20 @@ class Core:
             self.recovery.begin()
         except Fenced as why:
             raise LinkClosed(f"{closed}; {why}") from closed
-        terminals.forsake(self.runtime)
+        terminals.forsake(self.runtime)  # what is asked from now on waits for the next shim
+        self._note("shim", self.recovery.refused or "the shim died; another one is being started")
         self.upgrades.forsaken()
-        self._trouble("shim", self.recovery.refused or "it died; another one is being started")
 
     def _link_made(self) -> None:
         self._backlog = False
         self._poll.register(self.runtime.link.fileno(), select.EPOLLIN)
 
     def _shim_found(self, early: Sequence[dict[str, object]]) -> None:
+        terminals.resume(self.runtime)
         self.logs.watch_again()
+        self.runtime.troubles.forsake()
         self.reports.take_in(early)
-        self._trouble("shim", "")
+        self._note("shim", "")
 
     # Asked from outside ---------------------------------------------------------------------------------------------
 
@@ -256,7 +257,7 @@ class Core:
         if settings.autoreload == "off":
             files = ()
         self.watch.set(tuple(dict.fromkeys(files)), settings.debounce, self.reloader.seen)
-        self._trouble("watch", self.watch.trouble)
+        self._note("watch", self.watch.trouble)
 
     def _topics_changed(self) -> None:
         self.runtime.publisher.topics_changed(self.runtime.now())
@@ -266,6 +267,7 @@ class Core:
     # Rhythm and end -----------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
+        self.rounds.go()
         self.runtime.order({"t": "beat"})
         self.runtime.timers.at(self.runtime.now() + self._beat_every, self._beat)
 
@@ -295,17 +297,20 @@ class Reports:
 
     def take_in(self, reports: Sequence[dict[str, object]]) -> None:
         """Feed reports to the policy; numbered ones are acknowledged in the frame that carries what came of them."""
-        newest = 0
+        newest, starts = 0, False
         for report in reports:
             number = report.get("n")
             newest = max(newest, number) if isinstance(number, int) else newest
             heard = shimlink.to_stimulus(self._core.recovery.complete(report))
             if heard is not None:
                 self._runtime.supervisor.report(*heard, self._runtime.now())
+                starts = starts or isinstance(heard[1], SpawnFailed) or bool(self._runtime.troubles.names("starts"))
             if not terminals.heard(self._runtime, report) and heard is None:
                 self._notice(report)
         if newest:
             self._runtime.acknowledge(newest)
+        if starts:
+            self._core.rounds.look_at_starts()
 
     def _notice(self, report: dict[str, object]) -> None:
         cause = Cause("shim")
@@ -325,19 +330,26 @@ class Reports:
                 self._core.logs.rotated(str(report["path"]), str(report["part"]))
             case "loss":
                 self._loss(report)
+            case "stray":
+                stray: dict[str, Any] = {name: report.get(name) for name in ("pid", "comm", "of")}
+                self._runtime.fact("stray", cause, **stray)
+            case "trouble":
+                self._trouble(report)
             case "adopted" | "error":
                 kind = "adopted" if report["t"] == "adopted" else "notice"
                 self._runtime.fact(kind, cause, message=str(report.get("message")))
 
+    def _trouble(self, report: dict[str, object]) -> None:
+        over, name = bool(report.get("over")), str(report["name"])
+        text = "" if over else str(report["text"])
+        told = {"path": name, "text": text or f"{name} is well again", "over": over}
+        self._runtime.troubles.heard(str(report["part"]), text, name, told)
+
     def _loss(self, report: dict[str, object]) -> None:
         path, over = str(report["path"]), bool(report.get("over"))
-        part = f"log {path}"
-        if over:
-            self._runtime.troubles.pop(part, None)
-        else:
-            self._runtime.troubles[part] = f"output to {path} is being lost: {report.get('errno')}"
+        text = "" if over else f"output to {path} is being lost: {report.get('errno')}"
         told: dict[str, Any] = {name: report.get(name) for name in ("path", "bytes", "errno", "over")}
-        self._runtime.fact("log_trouble", Cause("shim"), **told)
+        self._runtime.troubles.heard("log", text, path, told)
 
 
 def _say(text: str) -> None:
@@ -364,6 +376,7 @@ def _ignore_terminal() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a core on the wire the shim has given it; return the exit status (6 config, 7 refused)."""
     faulthandler.enable()  # the shim's SIGABRT for a hung core leaves the stack on stderr
+    keep_discretion()
     _ignore_terminal()
     trial = rehearsal.wanted(sys.argv)
     if trial is not None:

@@ -10,7 +10,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -30,6 +30,9 @@ WAITING = 10_000
 
 CLOSE_WITHIN = 2.0
 
+RETRY = 2.0
+"""Seconds between two tries while it cannot be written."""
+
 
 class _Line(NamedTuple):
     wall: float
@@ -42,14 +45,18 @@ class _Line(NamedTuple):
 class EventLog:
     """Hold the thread and its file; the file is opened by the first line."""
 
-    def __init__(self, path: str, loglevel: str, max_size: int = MAX_SIZE) -> None:
+    def __init__(
+        self, path: str, loglevel: str, max_size: int = MAX_SIZE, on_change: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
         """Where lines go from now on; it may be replaced at any time, and so may `loglevel`."""
         self.loglevel = loglevel
         self.lost = 0
         """Lines that were never written."""
         self.trouble = ""
+        """What is wrong, in words; `on_change` is called, from the thread, when it comes and when it goes."""
         self._max_size = max_size
+        self._on_change = on_change
         self._lines: SimpleQueue[_Line | None] = SimpleQueue()
         self._fd: int | None = None
         self._open_path = ""
@@ -77,12 +84,16 @@ class EventLog:
     def _run(self) -> None:
         more = True
         while more:
-            batch: list[_Line | None] = [self._lines.get()]
+            batch: list[_Line | None] = []
             with suppress(Empty):
+                batch.append(self._lines.get(timeout=RETRY if self.trouble else None))
                 while len(batch) < 1000:
                     batch.append(self._lines.get_nowait())
             more = None not in batch
+            before = self.trouble
             self._write([line for line in batch if line is not None])
+            if bool(before) is not bool(self.trouble):
+                self._on_change()
         self._close()
 
     def _write(self, lines: list[_Line]) -> None:
@@ -131,13 +142,13 @@ class EventLog:
 
     def _rotate(self) -> None:
         """Rename the file once, never shift names: a crash in between loses nothing."""
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        os.rename(self.path, f"{self.path}.{stamp}.{time.monotonic_ns() // 1000 % 1_000_000:06d}")
-        self._close()
         folder, name = os.path.split(self.path)
-        parts = [each for each in os.listdir(folder or ".") if _is_part(each, name)]
-        newest_last = sorted(parts, key=lambda each: os.stat(os.path.join(folder, each)).st_mtime_ns)
-        for old in newest_last[:-KEPT]:
+        parts = sorted((each for each in os.listdir(folder or ".") if _is_part(each, name)), key=_number)
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        number = _number(parts[-1]) + 1 if parts else 1  # it only ever grows; the clock may be set back
+        os.rename(self.path, f"{self.path}.{stamp}.{number:06d}")
+        self._close()
+        for old in parts[: 1 - KEPT]:
             os.unlink(os.path.join(folder, old))
 
 
@@ -156,6 +167,10 @@ def _is_same(fd: int, path: str) -> bool:
 def _is_part(each: str, name: str) -> bool:
     stamp, _, number = each.removeprefix(f"{name}.").partition(".")
     return each.startswith(f"{name}.") and len(stamp) == 15 and stamp[8] == "T" and number.isdigit()
+
+
+def _number(part: str) -> int:
+    return int(part.rpartition(".")[2])
 
 
 def _now(text: str) -> str:

@@ -64,8 +64,21 @@ class Reloader:
         """Called when a config was taken, by whatever way."""
         self.on_reloaded: Callable[[Cause, int], None] = lambda *_: None
         """Called with the generation before when a new one was applied."""
+        self.unsaved: Callable[[], None] | None = None
+        """What keeps on disk the config in force, where that has failed."""
         self.say: Callable[[str], None] = lambda *_: None
         """Called with a rendered problem, for stderr."""
+
+    def save_again(self) -> None:
+        """Try again to keep on disk what could not be kept; the daemon calls it from time to time."""
+        if self.unsaved is not None and not self._busy:
+            self._runtime.worker.submit(self.unsaved, self._saved)
+
+    def _saved(self, _: object, failure: BaseException | None) -> None:
+        text = f"the applied config could not be kept on disk: {failure}" if failure is not None else ""
+        self._runtime.troubles.note("generations", text)
+        if failure is None:
+            self.unsaved = None
 
     def ask(self, wish: Wish) -> None:
         """Reload, or plan, as soon as the reload under way is done."""
@@ -211,6 +224,7 @@ class Reloader:
         number = self._runtime.supervisor.generation + 1
         resolved = _resolved(plan, new)
         save = partial(self._generations.save, number, resolved, loaded.texts, wish.cause.text or wish.cause.kind)
+        self.unsaved = save
         self._runtime.worker.submit(save, partial(self._apply, wish, loaded, new, plan, shown, excepted, number))
 
     def _apply(
@@ -218,10 +232,7 @@ class Reloader:
         number: int, _: object, failure: BaseException | None,
     ) -> None:  # fmt: skip
         runtime = self._runtime
-        if failure is not None:
-            runtime.troubles["generations"] = f"the applied config could not be kept on disk: {failure}"
-        else:
-            runtime.troubles.pop("generations", None)
+        self._saved(None, failure)
         counts = {sign: sum(change.sign == sign for change in plan.changes) for sign in "+~-="}
         applied = Cause(
             "reload", request=wish.cause.request, who=wish.cause.who, generation=number, text=wish.cause.text

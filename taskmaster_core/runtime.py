@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from taskmaster_core import machine, memos, orders
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal import Journal
-from taskmaster_core.leases import Leases
+from taskmaster_core.leases import Leases, attending
 from taskmaster_core.machine import Forget, KillTree, Signal, Spawn
 from taskmaster_core.orders import Setting
 from taskmaster_core.publisher import Publisher
@@ -27,6 +27,7 @@ from taskmaster_core.shimlink import ShimLink
 from taskmaster_core.spec import Key
 from taskmaster_core.supervisor import AllDown, Answer, Fact, Outcomes, Persist, Retune, Supervisor
 from taskmaster_core.timers import Timer, Timers
+from taskmaster_core.troubles import Troubles
 from taskmaster_core.wire import Cause, Done
 from taskmaster_core.workers import Worker
 
@@ -37,7 +38,7 @@ _MANY = 20
 """So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
 
 
-_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "input", "screen", "attend", "resize", "renew"})
+_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "renew"})
 """Orders that mean nothing to another shim, or are given to it again."""
 
 
@@ -93,11 +94,12 @@ class Runtime:
         self.worker = worker
         self.sampler = Sampler(facts.boot, facts.shim_pid, facts.instance, supervisor, timers)
         publisher.fill = self.sampler.fill
+        publisher.wall_offset = self.wall_offset
         self.server: Server | None = None
         self.acked = 0
         self.exit_code: int | None = None
         """Set once everything is down: the loop ends."""
-        self.troubles: dict[str, str] = {}
+        self.troubles = Troubles(self.fact)
         """Degradations in words, by the part that has them."""
         self.asked: dict[str, Asked] = {}
         """The requests that wait for an effect, by id."""
@@ -105,7 +107,6 @@ class Runtime:
         """Sentences that go with the answers of requests, by id."""
         self.leases = Leases()
         """Who is attached to terminals."""
-        self.lease_timer = False
         self.awaited: dict[str, Callable[[Order], None]] = {}
         """What the shim is to answer, by the name that its answer bears."""
         self._limits: dict[str, Timer] = {}
@@ -175,6 +176,7 @@ class Runtime:
         self.linked = True
         self.acked = 0  # it counts its reports anew
         self.order(*self.entrusted.orders())
+        self.order(*attending(self.leases, self.supervisor.procs))  # before what was typed meanwhile
         self.order({"t": "ready"}, *(order for order in meanwhile if order["t"] not in _OF_THE_OLD_WIRE))
 
     def _carry_out(self, effect: Outcomes) -> None:

@@ -256,6 +256,12 @@ class Exit(Struct, frozen=True, omit_defaults=True):
     """Its symbolic name, as "ENOENT"."""
     message: str = ""
     """One sentence for people."""
+    oom: str = ""
+    """Killed by the kernel because memory ran out: "yes", "likely" or empty."""
+
+
+BY_MEMORY: dict[object, str] = {"yes": " (out of memory)", "likely": " (likely out of memory)"}
+"""What to add to the words for an end, by `Exit.oom`."""
 
 
 def state_of_job(states: list[State]) -> State:

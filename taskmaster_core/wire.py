@@ -93,6 +93,8 @@ class ExitView(Struct):
     signal: str | None = None
     error: StartError | None = None
     core: bool = False
+    oom: str = ""
+    """Killed by the kernel because memory ran out: "yes", "likely" or empty."""
 
 
 def exit_view(end: Exit | None) -> ExitView | None:
@@ -100,7 +102,7 @@ def exit_view(end: Exit | None) -> ExitView | None:
     if end is None:
         return None
     error = StartError(end.stage, end.errno or "", end.message) if end.stage is not None else None
-    return ExitView(end.code, end.signal, error, end.core)
+    return ExitView(end.code, end.signal, error, end.core, end.oom)
 
 
 class ProcessView(Struct):
@@ -126,6 +128,10 @@ class ProcessView(Struct):
     ready: bool | None = None
     cpu: float | None = None
     rss: int | None = None
+    away: int | None = None
+    """How many of its descendants have left its group while it runs; None where nobody has looked."""
+    attached: str = ""
+    """Who is attached to its terminal, in words; told by `status` and `show` only."""
 
 
 class JobView(Struct):
@@ -162,6 +168,8 @@ class CoreView(Struct):
     """What saving the config does: apply, ask or off."""
     pending: int = 0
     """Changes of a valid save that was held back; `reload` applies them."""
+    now: float = 0.0
+    """The core's wall clock as it answered: ages are counted by it, for the client's may differ. 0: not told."""
     shim_version: str = ""
 
 
@@ -210,7 +218,7 @@ class Outcome(Struct, omit_defaults=True):
     ok: bool
     state: str
     note: str = ""
-    """Why not, or that it was so already."""
+    """Why not, or that it was so already, or who of it still runs."""
     pid: int | None = None
 
 
@@ -302,6 +310,8 @@ class Beat(Struct):
     seq: int
     batches: int = 0
     """The number of the newest batch of states."""
+    at: float = 0.0
+    """The core's wall clock: what ages are counted by, for the client's may differ. 0: this core does not tell."""
 
 
 class Metrics(Struct):

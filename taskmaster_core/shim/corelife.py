@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     Report = dict[str, Any]
 
 _SILENCE = 25.0  # seconds without a frame until a core counts as hung; it beats every 10
+_SLOWEST = 8  # times that, for one that is not ready yet: twice as long after each that was not in time
 _GRACE = 5.0  # seconds from ABRT (or a closed wire) to KILL
 _LATE = 1.0  # a check that comes later than this tells that nobody was scheduled, not that the core hangs
+_STARVED = 10  # times as long may a core be silent that is ready to run and gets no processor
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 _REPLACED = 75  # EX_TEMPFAIL: a core that makes room for a newer one
 _PASSED_ON = (6, 7)  # bad config, refused: another try would end the same
@@ -52,8 +54,10 @@ class CoreLife:
         self._pidfd = -1
         self._link: Link | None = None
         self._delay = _FIRST_DELAY
+        self._slow = 1
         self._heard = 0.0
         self._check_due = 0.0
+        self._waited = 0.0
         self._aborted = False
         self._timer: Timer | None = None
 
@@ -73,12 +77,13 @@ class CoreLife:
             for each in (ours, theirs):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             self._fork(theirs.fileno())
+            pidfd = self._open_pidfd()
         except OSError:
             ours.close()
             raise
         finally:
             theirs.close()
-        self._attend(os.pidfd_open(self.pid), ours)
+        self._attend(pidfd, ours)
 
     def adopt(self, link: int, pid: int) -> None:
         """Serve the core that started us because the shim before us died; it is no child of ours, but our parent."""
@@ -109,6 +114,7 @@ class CoreLife:
         self.house.loop.watch(self._pidfd, self._ended)
         self.ready = self.served = self._aborted = False
         self._heard = time.monotonic()
+        self._waited = _waited(self.pid)
         self._expect_beat()
 
     def _fork(self, link: int) -> None:
@@ -118,6 +124,16 @@ class CoreLife:
             spawn.program(self.argv, env, self.house.heritage, link, spared=self.house.spared)
         self.pid = pid
         self.house.pids.add(pid)
+
+    def _open_pidfd(self) -> int:
+        try:
+            return os.pidfd_open(self.pid)
+        except OSError:
+            pid, self.pid = self.pid, 0
+            os.kill(pid, signal.SIGKILL)  # what we cannot watch must not run
+            os.waitid(os.P_PID, pid, os.WEXITED)
+            self.house.pids.discard(pid)
+            raise
 
     def _try_start(self) -> None:
         try:
@@ -132,6 +148,7 @@ class CoreLife:
         self._heard = time.monotonic()
         if order.get("t") == "beat" and self._link is not None and not self._aborted:
             self._expect_beat()  # we are awake anyway: looking when the old time is over would wake us once more
+            self._waited = _waited(self.pid)
         self.on_order(order)
 
     def say(self, report: Report) -> None:
@@ -145,6 +162,11 @@ class CoreLife:
             return False
         self._link.say(report)
         return True
+
+    def hand(self, report: Report, source: Callable[[], tuple[int, ...]]) -> None:
+        """Give the present core the descriptors that `source` returns when they are sent; none: nothing is sent."""
+        if self._link is not None:
+            self._link.hand(report, source)
 
     def listen(self) -> None:
         """Take in what the core has sent already: that it is ready may be among it."""
@@ -169,6 +191,8 @@ class CoreLife:
     def became_ready(self) -> None:
         """Note that the core serves."""
         self.ready = self.was_ready = self.served = True
+        self.ready = self.was_ready = True
+        self._slow = 1
         self._delay = _FIRST_DELAY
 
     def say_goodbye(self, code: int) -> None:
@@ -178,8 +202,11 @@ class CoreLife:
 
     # -- silence ------------------------------------------------------------------------------------------------
 
+    def _patience(self) -> float:
+        return self._silence if self.ready else self._silence * self._slow
+
     def _expect_beat(self) -> None:
-        wait = max(0.05, self._heard + self._silence - time.monotonic())
+        wait = max(0.05, self._heard + self._patience() - time.monotonic())
         self._check_due = time.monotonic() + wait
         self._arm(wait, self._check_beat)
 
@@ -189,13 +216,24 @@ class CoreLife:
         self._timer = self.house.loop.after(delay, action)
 
     def _check_beat(self) -> None:
+        self.listen()  # after a stop of ours this timer fires before the wire is looked at: a beat may lie there
+        if self._link is None:
+            return
         now = time.monotonic()
         if now - self._check_due > _LATE:
             self._heard = now  # we were not scheduled ourselves: the core gets its time anew
-        if now - self._heard < self._silence:
+        patience = self._patience()
+        if now - self._heard < patience:
             self._expect_beat()
             return
+        if now - self._heard < _STARVED * self._silence and _waited(self.pid) - self._waited > (now - self._heard) / 2:
+            self._check_due = now + self._silence / 2
+            self._arm(self._silence / 2, self._check_beat)  # it wants to run, and has no processor
+            return
         self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {self._silence:g} s and is replaced")
+        self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {patience:g} s and is replaced")
+        if not self.ready:
+            self._slow = min(self._slow * 2, _SLOWEST)
         self.fence(signal.SIGABRT)
 
     def fence(self, signum: int) -> None:
@@ -244,10 +282,10 @@ class CoreLife:
         os.close(self._pidfd)
         self._pidfd = -1
         self.house.pids.discard(self.pid)
-        self.pid = 0
-        self._follow_up(exited, status, was_ready)
+        pid, self.pid = self.pid, 0
+        self._follow_up(pid, exited, status, was_ready)
 
-    def _follow_up(self, exited: bool, status: int, was_ready: bool) -> None:
+    def _follow_up(self, pid: int, exited: bool, status: int, was_ready: bool) -> None:
         if self.goodbye is not None or not self.wanted:
             self.on_end(self.goodbye)
             return
@@ -259,6 +297,7 @@ class CoreLife:
             self._try_start()
             return
         how = f"with status {status}" if exited else f"with signal {status}" if status else "somehow"
+        how += ", because memory ran out" if status == signal.SIGKILL and self.house.oom.of(pid, None, status) else ""
         self.house.sinks.complain(f"the core ended {how}; a new one starts in {self._delay:g} s")
         self.house.loop.after(self._delay, self._try_start)
         self._delay = _FIRST_DELAY if was_ready else min(self._delay * 2, _LAST_DELAY)
@@ -272,3 +311,12 @@ class CoreLife:
             self._arm(_GRACE, lambda: self._send(signal.SIGKILL))
         else:
             self.on_end(self.goodbye)
+
+
+def _waited(pid: int) -> float:
+    """Return the seconds for which a process was ready to run and had no processor; 0 where that is not counted."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb", buffering=0) as file:
+            return int(file.read(128).split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

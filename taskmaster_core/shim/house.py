@@ -12,7 +12,10 @@ import time
 import records
 import sentences
 import tree
+from oom import Oom
 from orphans import Looker
+from shelf import Shelf
+from survey import Strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from cgroups import Groves
     from inlets import Inlet
+    from keepsakes import Keepsakes
     from loop import Loop
     from paths import Places
     from runs import Run
@@ -44,11 +48,15 @@ class House:
         self.groves: Groves | None = None
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.looker = Looker()
+        self.strays = Strays(self)
+        self.shelf = Shelf(self)
+        self.oom = Oom()
         self.spared = False
         self.inherited: frozenset[int] = frozenset((1, 2))
         self.nofile = 1024
         self.runs: dict[tuple[str, int], Run] = {}
         self.inlets: dict[tuple[str, int], Inlet] = {}
+        self.keepsakes: Keepsakes | None = None
         self.pids: set[int] = set()
         self.on_empty: Callable[[], None] = lambda: None
         self._answers: dict[str, tuple[int, list[Report]]] = {}
@@ -76,7 +84,8 @@ class House:
         try:
             records.amend(run.lock, run.run, run.amended)
         except OSError as error:
-            self.sinks.complain(f"what changed about {run.key} is not on disk: {error.strerror}")
+            if not self.shelf.fails(error):
+                self.sinks.complain(f"what changed about {run.key} is not on disk: {error.strerror}")
 
     def unlock(self, path: str) -> None:
         """Remove the lock file of a run that is over."""
@@ -114,6 +123,10 @@ class House:
                 self.places.sweep_fifos(self.sinks.fifos)
             except OSError:
                 pass  # somebody removed the directory
+            try:
+                os.rmdir(self.places.spare)
+            except OSError:
+                pass  # it was never needed, or what does not die has its record there
         if self.groves is not None:
             self.groves.fell()
 
@@ -142,8 +155,11 @@ class House:
 
     def _reap_strangers(self) -> None:
         self._reaping = False
-        for pid in self.strangers():
+        strangers = self.strangers()
+        for pid in strangers:
             _reap(pid)
+        if strangers:
+            self.strays.look()
 
 
 def _reap(pid: int) -> None:

@@ -6,6 +6,7 @@ waits for it. The sinks call it after each write. Layout: docs/shim-protocol.md.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import time
@@ -68,15 +69,20 @@ class Index:
             self._last = (last[0], last[1], number, last[3] + length)
             os.pwrite(self._fd, _RECORD.pack(*self._last), self._end - _RECORD.size)
             return
-        self._last = (offset, wall, number, length)
-        os.pwrite(self._fd, _RECORD.pack(*self._last), self._end)
+        fresh = (offset, wall, number, length)
+        if os.pwrite(self._fd, _RECORD.pack(*fresh), self._end) < _RECORD.size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the torn one is overwritten by the next
+        self._last = fresh
         self._end += _RECORD.size
 
     def _add_tag(self, tag: str) -> int:
         path = f"{self.path}.tags"
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, files.MODE)
         try:
-            os.write(fd, f"{tag}\n".encode("utf-8", "surrogateescape"))
+            size, line = os.fstat(fd).st_size, f"{tag}\n".encode("utf-8", "surrogateescape")
+            if os.write(fd, line) < len(line):
+                os.ftruncate(fd, size)  # half a name would become one with the next
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(fd)
         number = len(self._tags)

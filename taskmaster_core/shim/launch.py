@@ -18,6 +18,7 @@ import kernel
 import paths
 import records
 import sentences
+import shelf
 import spawn
 import streams
 import terminals
@@ -77,16 +78,17 @@ class Launch:
             self.setup.leaf = self.house.groves.plant(f"{paths.encode(self.key)}.{self.run}")
         out = self.order.get("out") or {"kind": "null"}
         err = self.order.get("err") or {"kind": "null"}
-        sinks = {}
         if self.order.get("tty"):
             self.setup.out = self.setup.err = self.setup.null = self._terminal(out)
         else:
             self.setup.out = self._output("stdout", "out", out, 1)
             self.setup.err = self.setup.out if err.get("kind") == "out" else self._output("stderr", "err", err, 2)
-            sinks = {name: {**self.order[name], "fifo": each.inode} for name, each in self._streams.items()}
             if self.order.get("stdin") == "pipe":
                 self.setup.null = self._pipe()
-        self.setup.record = records.tail(self.order, self.setup.heritage.boot, self.setup.leaf, sinks)
+        given = {"out": out, "err": err}
+        sinks = {name: {**given[name], "fifo": each.inode} for name, each in self._streams.items()}
+        kind = "" if self._inlet is None else "terminal" if self._inlet.terminal else "pipe"
+        self.setup.record = records.tail(self.order, self.setup.heritage.boot, self.setup.leaf, sinks, kind)
         self.stage = "fifo"
         read, write = os.pipe2(os.O_CLOEXEC)
         self._close += [read, write]
@@ -95,9 +97,41 @@ class Launch:
     # -- the lock -----------------------------------------------------------------------------------------------
 
     def _take_lock(self) -> None:
+        """Take it in the state directory; where that takes nothing, in the run directory: jobs must start on."""
+        self.house.shelf.look()
+        try:
+            self._lock_here()
+        except OSError as error:
+            if not self.house.shelf.fails(error):
+                raise
+            self._refuse_copy(self.lock_path)
+            if self._locked:
+                self.house.unlock(self.lock_path)
+            self.lock_path = self.places.spare_lock_of(self.key)
+            self._lock_here()
+
+    def _refuse_copy(self, path: str) -> None:
+        """Raise OSError if the lock file that cannot be written is that of an older copy."""
+        try:
+            fd = self._hold(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+        except OSError:
+            return
+        self._judge(fd)
+
+    def _lock_here(self) -> None:
         fd = self._open_lock()
         if fd >= self.house.nofile - _RESERVE:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        held, record = self._judge(fd)
+        if held:
+            fd = self._set_aside(record.run if record is not None else 0)
+        self._locked = True
+        os.ftruncate(fd, 0)
+        shelf.reserve(fd)
+        self.setup.lock = fd
+
+    def _judge(self, fd: int) -> tuple[bool, records.Record | None]:
+        """Return whether somebody holds a lock, and its record; raise OSError if an older copy may live."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             held = False
@@ -110,18 +144,14 @@ class Launch:
         if held and record is not None and record.foreign:
             self.what = f"an older copy may still run, in another pid namespace: pid {record.pid} there"
             raise OSError(errno.EEXIST, "")
-        if held:
-            fd = self._set_aside(record.run if record is not None else 0)
-        self._locked = True
-        os.ftruncate(fd, 0)
-        self.setup.lock = fd
+        return held, record
 
     def _open_lock(self) -> int:
         return self._hold(os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
     def _set_aside(self, run: int) -> int:
         """Descendants of an older run hold the lock, its leader is gone: they keep theirs under another name."""
-        aside = self.places.old_lock_of(self.key, run)
+        aside = self.places.old_lock_of(self.key, run, self.lock_path)
         records.move(self.lock_path, aside)
         older = self.house.runs.get((self.key, run))
         if older is not None:
@@ -211,9 +241,9 @@ class Launch:
         run.leaf = self.setup.leaf
         run.lock = self.lock_path
         run.streams = self._streams
-        if self._inlet is not None:
-            self.house.inlets[self.key, self.run] = self._inlet
         self.house.add(run)
+        if self._inlet is not None and self.house.keepsakes is not None:
+            self.house.keepsakes.opened((self.key, self.run), self._inlet)
         run.begin()
 
     def _born(self) -> int:

@@ -42,6 +42,11 @@ class Losses:
         """Tell whether it is too early for another try."""
         return self._timer is not None
 
+    @property
+    def told(self) -> str:
+        """Return the name of the errno if the losses were told and are not over."""
+        return sentences.name_of(self._errno) if self.on and self._told else ""
+
     def begin(self, error: OSError, again: Callable[[], object], *, drops: bool) -> None:
         """Note that a write failed; `again` is called when it is time for another try."""
         if not self.on:
@@ -84,6 +89,11 @@ class Losses:
             self._say(over=True)
         self.on = False
         self._ended = time.monotonic()
+
+    def give_up(self) -> None:
+        """Note that nobody will write there any more."""
+        if self.on:
+            self.end()
 
     def cancel(self) -> None:
         """Stop waiting."""

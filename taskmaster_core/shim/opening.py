@@ -61,8 +61,10 @@ class Opening:
             else:
                 self._refuse_locked()
             return
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._fd, os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0))
+        except OSError as error:  # no room: the lock holds all the same, only who has it cannot be told
+            self.house.sinks.complain(f"{self.places.lock} cannot be written: {error.strerror}")
         self._clean_up()
 
     def _refuse_locked(self) -> None:

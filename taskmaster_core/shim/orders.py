@@ -10,6 +10,8 @@ import os
 import socket
 
 import release
+import survey
+from keepsakes import Keepsakes
 from launch import Launch
 from opening import Opening
 from visits import Visits
@@ -51,14 +53,16 @@ class Orders:
             "memo": self._memo,
             "ack": lambda order: core.ledger.acknowledge(order["n"]),
             "watch": lambda order: house.sinks.watch(order["path"], bool(order["on"])),
+            "trees": lambda order: core.say({"t": "trees", "id": order["id"], **survey.answer(house, order["keys"])}),
             "reopen": lambda _: house.sinks.reopen(),
             "notify": lambda order: self.notify(order["text"]),
-            "beat": lambda _: None,
+            "beat": lambda _: house.shelf.look(),
             "ready": lambda _: core.became_ready(),
             "bye": lambda order: core.say_goodbye(int(order.get("code") or 0)),
         }
         self._visits = Visits(house, core)
-        self._table |= self._visits.table
+        self._keepsakes = house.keepsakes = Keepsakes(house, core)
+        self._table |= {**self._visits.table, "fds": self._keepsakes.bring}
 
     def also(self, table: dict[str, Callable[[Order], None]]) -> None:
         """Carry out these orders too."""
@@ -110,11 +114,13 @@ class Orders:
         hello.update(release=release.RELEASE, oldest_v=release.OLDEST_WIRE)
         hello.update(opened=self.opened, first=not self.core.was_ready, memos=self.memos, next=self.core.ledger.next)
         hello["again"] = self._again
+        hello["troubles"] = self.house.sinks.listed()
         if self.house.places is not None:
             hello.update(statedir=self.house.places.statedir, rundir=self.house.places.rundir)
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]
         self._visits.forget()
         self.core.greet(hello)
+        self._keepsakes.give_all()
 
     # -- runs ---------------------------------------------------------------------------------------------------
 

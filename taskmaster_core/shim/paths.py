@@ -52,14 +52,27 @@ class Places:
         self.lock = f"{statedir}/shim.lock"
         self.runs = f"{statedir}/runs"
         self.fifos = f"{statedir}/fifo"
+        self.spare = f"{rundir}/runs"
 
     def lock_of(self, key: str) -> str:
         """Return the lock file of the newest run of a process."""
         return f"{self.runs}/{encode(key)}.lock"
 
-    def old_lock_of(self, key: str, run: int) -> str:
+    def spare_lock_of(self, key: str) -> str:
+        """Return where it stands if the state directory takes nothing; makes the directory, raises OSError."""
+        os.makedirs(self.spare, 0o700, exist_ok=True)
+        return f"{self.spare}/{encode(key)}.lock"
+
+    def old_lock_of(self, key: str, run: int, lock: str) -> str:
         """Return where the lock of an older run moves whose descendants live on; no key encodes to this name."""
-        return f"{self.runs}/{encode(key)},{run}.lock"
+        return f"{os.path.dirname(lock)}/{encode(key)},{run}.lock"
+
+    def locks(self) -> list[str]:
+        """Return all lock files there are."""
+        found = [f"{self.runs}/{name}" for name in sorted(os.listdir(self.runs))]
+        if os.path.isdir(self.spare):
+            found += [f"{self.spare}/{name}" for name in sorted(os.listdir(self.spare))]
+        return [path for path in found if path.endswith(".lock")]
 
     def fifo_of(self, key: str, stream: str) -> str:
         """Return the FIFO of a stream (`out`, `err`)."""

@@ -14,6 +14,7 @@ import files
 import parts
 from index import Index
 from losses import Losses
+from troubles import Troubles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _ROTATE_AGAIN = 60.0  # seconds until a rotation that failed is tried again
 _SMALLEST = 1024  # bytes; a smaller maxsize would make a file of every few bytes and stop the loop
 _TELL_EVERY = 0.05  # seconds between two words that a watched file grew
 _UNLIMITED = 1 << 62
+_LINGER = 60.0  # seconds after its last stream for which a file that lost something is still to be told of it
 
 
 class Sink:
@@ -55,6 +57,8 @@ class Sink:
         self._gid: int | None = None
         self._index: Index | None = None
         self._times = True  # the index can be written
+        self._times_after = 0.0
+        self._left_at: float | None = None  # since when it has no streams, though its losses are not over
         self._parts: parts.Parts | None = None
         self._rotate_after = 0.0
 
@@ -85,7 +89,7 @@ class Sink:
         self._inode = entry.st_ino
         self._pos = os.lseek(fd, 0, os.SEEK_END)
         self._looked = time.monotonic()
-        self._times = True
+        self._times_after = 0.0
         self.sinks.opened(self)
 
     def close(self) -> None:
@@ -146,7 +150,15 @@ class Sink:
         return True
 
     def _fail(self, error: OSError) -> None:
+        if self.users == 0 and self._left_at is not None and time.monotonic() - self._left_at > _LINGER:
+            self.sinks.drop(self)
+            return
         self._losses.begin(error, self.ready, drops=not self.block)
+
+    @property
+    def lost_by(self) -> str:
+        """Return the name of the errno by which output is being lost, as far as that was told."""
+        return self._losses.told
 
     def lose(self, count: int) -> None:
         """Count bytes that could not be kept."""
@@ -162,6 +174,8 @@ class Sink:
             if written < len(line):
                 raise OSError(errno.ENOSPC, "")
         self._losses.end()
+        if self.users == 0:
+            self.sinks.drop(self)
         waiting, self.blocked = self.blocked, []
         for stream in waiting:
             self.sinks.loop.after(0, stream.resume)
@@ -229,14 +243,23 @@ class Sink:
     def _account(self, count: int, tag: str) -> None:
         offset = self._pos
         self._pos += count
-        if self._index is not None and self._times:
-            try:
-                self._index.note(offset, count, tag)
-            except OSError:
-                self._index.close()  # output matters more than its times; tried again when the file is opened again
-                self._times = False
+        if self._index is not None and (self._times or time.monotonic() >= self._times_after):
+            self._note_time(self._index, offset, count, tag)
         if self.path in self.sinks.watched:
             self.sinks.grew(self.path, self._pos)
+
+    def _note_time(self, index: Index, offset: int, count: int, tag: str) -> None:
+        """Write the index, or go on without for a moment: output matters more than its times."""
+        was = self._times
+        try:
+            index.note(offset, count, tag)
+            self._times, why = True, ""
+        except OSError as error:
+            index.close()
+            self._times, self._times_after = False, time.monotonic() + _LOOK_EVERY
+            why = f"the times of {self.path} are not kept: {error.strerror}"
+        if self._times is not was:
+            self.sinks.troubles.note("times", self.path, why)
 
     # -- rotation -----------------------------------------------------------------------------------------------
 
@@ -252,8 +275,10 @@ class Sink:
             files.as_user(self._uid, self._gid, lambda: os.rename(self.real, part))
         except OSError as error:
             self._rotate_after = time.monotonic() + _ROTATE_AGAIN
-            self.sinks.complain(f"cannot rotate {self.path}: {error.strerror}; it grows on")
+            why = f"{self.path} cannot be rotated: {error.strerror}; it grows on"
+            self.sinks.troubles.note("rotation", self.path, why)
             return
+        self.sinks.troubles.note("rotation", self.path, "")
         self._parts.add(suffix)
         self._rotate_index(suffix)
         self.close()
@@ -271,10 +296,20 @@ class Sink:
         index = self._index.path if self._index is not None else None
         files.as_user(self._uid, self._gid, lambda: old.prune(self._keep, index))
 
-    def retire(self) -> None:
-        """Close for good: nobody writes here any more."""
-        self._losses.cancel()
+    def stay(self) -> None:
+        """Note that somebody writes here again."""
+        self._left_at = None
+
+    def retire(self) -> bool:
+        """Close for good: nobody writes here any more. False while it waits to say in the file what is missing."""
+        if self._losses.on and self._left_at is None:
+            self._left_at = time.monotonic()
+            return False
+        self._losses.give_up()
+        for part in ("times", "rotation"):
+            self.sinks.troubles.note(part, self.path, "")
         self.close()
+        return True
 
 
 class Sinks:
@@ -284,12 +319,14 @@ class Sinks:
         self.loop = loop
         self.tell = tell
         self.complain = complain
+        self.troubles = Troubles(tell)
         self.limit = 256
         self.owns: Callable[[str], bool] = lambda _: False
         self.hint: Callable[[dict[str, Any]], None] = tell
         self.live: Callable[[dict[str, Any]], bool] = lambda _: False
         self.watched: dict[str, float] = {}
         self.fifos: dict[str, Stream] = {}
+        self._said_small = False
         self.streams: set[Stream] = set()
         self._due: dict[str, int] = {}
         self._sinks: dict[str, Sink] = {}
@@ -309,16 +346,34 @@ class Sinks:
         if sink.users == 0:
             if not later and not self.owns(path):
                 sink.open()
+            sink.stay()
             self._sinks[path] = sink
         sink.users += 1
         sink.shared = sink.shared or sink.users > 1
         return sink
 
+    def say_small(self, error: OSError) -> None:
+        """Say once that pipes stay small: it costs speed, nothing else."""
+        if not self._said_small:
+            self._said_small = True
+            why = f"pipes stay small: {error.strerror}"
+            self.complain(f"{why}; all is kept, only slower (sysctl fs.pipe-user-pages-soft)")
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return the troubles that were told and are not over, for the next core."""
+        lost = ((path, sink.lost_by) for path, sink in self._sinks.items() if sink.lost_by)
+        texts = [{"part": "log", "name": path, "text": f"output to {path} is being lost: {why}"} for path, why in lost]
+        return texts + self.troubles.listed()
+
     def detach(self, sink: Sink) -> None:
         """Take one stream away; the last one closes the file."""
         sink.users -= 1
         if sink.users == 0:
-            sink.retire()
+            self.drop(sink)
+
+    def drop(self, sink: Sink) -> None:
+        """Forget a file that nobody writes to, unless it must be told first what was lost there."""
+        if sink.retire():
             self._sinks.pop(sink.path, None)
 
     def open_direct(self, spec: dict[str, Any]) -> int:

@@ -18,12 +18,12 @@ import time
 
 import cgroups
 import sentences
+import tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-LOCK_FDS = (100, 20, 3)  # shells use 3 to 9 and 10 to 20 or 255, socket activation begins at 3; low limits the rest
 NO_PROGRAM = 126
 """How a child ends that was to become the core and could not."""
 _BUSY_TRIES, _BUSY_WAIT = 3, 0.05  # ETXTBSY: a deploy that is just writing the file
@@ -153,12 +153,15 @@ def _cgroup(setup: Setup) -> None:
 def _lock(setup: Setup) -> None:
     with open("/proc/self/stat", "rb", buffering=0) as file:
         started = file.read(4096).rpartition(b")")[2].split()[19].decode()
-    os.pwrite(setup.lock, f"{os.getpid()} {started} {setup.record}".encode("utf-8", "surrogateescape"), 0)
+    text = f"{os.getpid()} {started} {setup.record}".encode("utf-8", "surrogateescape")
+    if os.pwrite(setup.lock, text, 0) < len(text):
+        raise OSError(errno.ENOSPC, "")
+    os.ftruncate(setup.lock, len(text))  # only with this it is whole: the room was taken before
     setup.lock = _inherit_high(setup.lock)
 
 
 def _inherit_high(fd: int) -> int:
-    for lowest in LOCK_FDS:
+    for lowest in tree.LOCK_FDS:
         try:
             return fcntl.fcntl(fd, fcntl.F_DUPFD, lowest)
         except OSError as error:  # EINVAL: the number is above our limit of descriptors

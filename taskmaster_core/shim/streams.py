@@ -152,8 +152,8 @@ class Stream:
         self._big = True
         try:
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _BIG_PIPE)
-        except OSError:
-            pass  # the user's share of pipe memory is used up: the small one works too
+        except OSError as error:  # the user's share of pipe memory is used up: the small one works too
+            self.sinks.say_small(error)
 
     def _discard(self) -> int:
         data = os.read(self.fd, _CHUNK)

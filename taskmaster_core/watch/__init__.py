@@ -6,6 +6,7 @@ not read TOML and applies nothing; the daemon owns it and reloads when it calls.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import threading
@@ -24,6 +25,8 @@ STEP = 0.05
 
 LONGEST = 5.0
 """Seconds a burst may go on before the files are read all the same."""
+
+_LIMITS = frozenset({errno.ENOSPC, errno.EMFILE})
 
 _TRIES = 5  # to arm while the way itself is changing
 
@@ -153,7 +156,9 @@ class Watch:
             self.trouble = ""
         except OSError as error:
             self._polling = True
-            self.trouble = f"config files are looked at every {POLL_EVERY:g} s: {error.filename}: {error.strerror}"
+            limit = "no inotify watches left, " if error.errno in _LIMITS else ""
+            why = f"{error.filename}: {limit}{error.strerror}"
+            self.trouble = f"config files are looked at every {POLL_EVERY:g} s: {why}"
         if self._polling:
             self._stamps = files.stamps(self._now.paths)
 

@@ -20,6 +20,9 @@ def main() -> None:
                 os.kill(os.getpid(), int(value))
             elif verb == "forget":
                 os.close(link)
+            elif verb == "spin":
+                while True:
+                    pass
             elif verb == "ignore":
                 signal.signal(int(value), signal.SIG_IGN)
                 control.sendall(b"ok\n")

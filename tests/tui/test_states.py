@@ -250,6 +250,18 @@ async def test_the_cores_own_troubles_are_told(core: FakeCore) -> None:
         await stage.says("the journal cannot be written", "and 1 more")
 
 
+@pytest.mark.parametrize("kind", ["log", "journal", "watch", "state", "starts", "shim", "eventlog", "times"])
+async def test_R05_a_trouble_of_any_part_reaches_the_banner_and_leaves_it(core: FakeCore, kind: str) -> None:
+    async with running(core, (80, 24)) as stage:
+        await stage.until(lambda: not stage.app.main.query_one(Banner).display)
+        core.on("status", status(*jobs(), troubles=["something is wrong here"], seq=8))
+        core.publish(f"event.{kind}_trouble", event(8, f"{kind}_trouble", "", text="something is wrong here"))
+        await stage.says("something is wrong here")
+        core.on("status", status(*jobs(), seq=9))
+        core.publish(f"event.{kind}_trouble", event(9, f"{kind}_trouble", "", text="is well again", over=True))
+        await stage.until(lambda: not stage.app.main.query_one(Banner).display)
+
+
 # No core -------------------------------------------------------------------------------------------------------------
 
 
