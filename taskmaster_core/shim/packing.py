@@ -30,19 +30,6 @@ SINK = (
     "users", "shared", "splices", "block", "_maxsize", "_keep", "_uid", "_gid", "_rotate_after", "_times",
     "_times_after", "_left_at",
 )  # fmt: skip
-    "users",
-    "shared",
-    "splices",
-    "block",
-    "_maxsize",
-    "_keep",
-    "_uid",
-    "_gid",
-    "_rotate_after",
-    "_times",
-    "_times_after",
-    "_left_at",
-)
 SINKS = ("watched", "_said_small")
 LOSSES = ("on", "_bytes", "_errno", "_told", "_wait", "_ended")
 STREAM = ("_big", "_over")

@@ -34,21 +34,9 @@ if TYPE_CHECKING:
 
 BIRTH = ("key", "run", "pid", "stop", "killgroup", "nice")
 RUN = (
-    "at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "_unnamed", "stuck",
-)  # fmt: skip
-    "at",
-    "wall",
-    "leaf",
-    "lock",
-    "amended",
-    "stopping",
-    "_killing",
-    "_leader_only",
-    "_end",
-    "_told",
-    "_unnamed",
+    "at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "_unnamed",
     "stuck",
-)
+)  # fmt: skip
 ADOPTED = ("_since", "_looked", "lost")
 PIDS = ("_swept", "_outlived", "_seen")  # dictionaries by pid
 WATCH = ("_doubts", "_quiet", "_suspect")
@@ -56,19 +44,6 @@ CORE = (
     "pid", "was_ready", "ready", "served", "wanted", "goodbye", "_delay", "_slow", "_heard", "_waited", "_aborted",
     "_pidfd",
 )  # fmt: skip
-    "pid",
-    "was_ready",
-    "ready",
-    "served",
-    "wanted",
-    "goodbye",
-    "_delay",
-    "_slow",
-    "_heard",
-    "_waited",
-    "_aborted",
-    "_pidfd",
-)
 LINK = ("live", "_told", "_loose")
 ORDERS = ("memos", "opened", "refused")
 SHUTDOWN = ("asked", "_code", "_had_terminal")

@@ -333,7 +333,9 @@ BROKEN = {
 _RARE = ("shim-import", "shim-state", "core-older")  # the shim's are proven on the shim itself, too
 
 
-@pytest.mark.parametrize("kind", [pytest.param(each, marks=[pytest.mark.slow] if each in _RARE else []) for each in BROKEN])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(each, marks=[pytest.mark.slow] if each in _RARE else []) for each in BROKEN]
+)
 def test_L10_a_broken_new_version_is_refused_and_the_old_one_goes_on(
     copied: Callable[[str], Daemon], tmp_path: Path, kind: str
 ) -> None:
