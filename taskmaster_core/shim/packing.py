@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
     Held = dict[str, Any]
 
-SINK = ("users", "shared", "splices", "block", "_maxsize", "_keep", "_uid", "_gid", "_rotate_after")
+SINK = (
+    "users", "shared", "splices", "block", "_maxsize", "_keep", "_uid", "_gid", "_rotate_after", "_times",
+    "_times_after", "_left_at",
+)  # fmt: skip
+SINKS = ("watched", "_said_small")
 LOSSES = ("on", "_bytes", "_errno", "_told", "_wait", "_ended")
 STREAM = ("_big", "_over")
 TERMINAL = ("total", "_told", "_told_at", "_attended")
@@ -85,7 +89,8 @@ class Pack:
             "sinks": [self._sink(sink) for sink in _all(sinks)],
             "streams": [self._stream(stream, paths) for stream in self._streams],
             "fifos": {path: self.number(stream) for path, stream in sinks.fifos.items()},
-            "watched": dict(sinks.watched),
+            "all": take(sinks, SINKS),
+            "troubles": sinks.troubles.listed(),
             "due": dict(sinks._due),
         }
 
@@ -125,7 +130,8 @@ def unpack(house: House, held: Held) -> list[Stream]:
     for stream, each in zip(streams, held["streams"], strict=True):
         if each["waiting"]:
             stream.begin()
-    sinks.watched = dict(held["watched"])
+    give(sinks, SINKS, held["all"])
+    sinks.troubles._on = {(each["part"], each["name"]): each["text"] for each in held["troubles"]}
     sinks._due.update(held["due"])
     for path in held["due"]:
         house.loop.after(0, _late(sinks, path))

@@ -33,15 +33,21 @@ if TYPE_CHECKING:
     Held = dict[str, Any]
 
 BIRTH = ("key", "run", "pid", "stop", "killgroup", "nice")
-RUN = ("at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "stuck")
-ADOPTED = ("_since", "_looked")
+RUN = (
+    "at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "stuck",
+)  # fmt: skip
+ADOPTED = ("_since", "_looked", "lost")
 WATCH = ("_doubts", "_quiet", "_suspect")
-CORE = ("pid", "was_ready", "ready", "served", "wanted", "goodbye", "_delay", "_heard", "_aborted", "_pidfd")
+CORE = (
+    "pid", "was_ready", "ready", "served", "wanted", "goodbye", "_delay", "_slow", "_heard", "_waited", "_aborted",
+    "_pidfd",
+)  # fmt: skip
 LINK = ("live", "_told", "_loose")
 ORDERS = ("memos", "opened", "refused")
 SHUTDOWN = ("asked", "_code", "_had_terminal")
 HERITAGE = ("umask", "nofile")
 HOUSE = ("spared",)
+OOM = ("_seen", "_noticed")
 
 FIFO, TTY, SOCKET, FILE, PIDFD = "a FIFO", "a terminal", "a socket", "a file", "a pidfd"
 _KINDS = {FIFO: stat.S_ISFIFO, TTY: stat.S_ISCHR, SOCKET: stat.S_ISSOCK, FILE: stat.S_ISREG}
@@ -74,6 +80,9 @@ def _house(house: House) -> Held:
         "inherited": sorted(house.inherited),
         "groves": house.groves.root if house.groves is not None else None,
         "pids": sorted(house.pids),
+        "oom": take(house.oom, OOM),
+        "shelf": list(house.shelf._locks),
+        "strays": list(house.strays._told.items()),
         "answers": [[key, run, told] for key, (run, told) in house._answers.items()],
     }
 
@@ -106,6 +115,8 @@ def _core(core: CoreLife) -> Held:
     held = {**take(core, CORE), "timer": due(core._timer), "link": None}
     held["ledger"] = {"next": ledger.next, "first": ledger._first, "kept": list(ledger._kept.values())}
     if link is not None:
+        if link._groups:
+            raise release.Unfit("descriptors are on their way from the core")
         held["link"] = {**take(link, LINK), "fd": link._sock.fileno(), "out": text(link._out)}
         held["link"]["read"] = text(link._decoder._buffer)
     return held
@@ -114,13 +125,21 @@ def _core(core: CoreLife) -> Held:
 def _orders(orders: Orders) -> Held:
     opening = orders._opening
     heard = orders._visits._heard
+    keepsakes = orders._keepsakes
     held = {**take(orders, ORDERS), "opening": None}
+    held["given"] = {"whose": keepsakes._whose, "names": sorted(keepsakes._given - _on_their_way(orders.core))}
     held["heard"] = [[key, run, leases] for (key, run), leases in heard.items()]
     if opening is not None:
         places = opening.places
         held["opening"] = {"instance": places.instance, "statedir": places.statedir, "rundir": places.rundir}
         held["opening"] |= {"socketgroup": opening._socketgroup, "lock": opening._fd}
     return held
+
+
+def _on_their_way(core: CoreLife) -> set[tuple[str, int]]:
+    """Return whose descriptors the core is still to be given."""
+    handed = core._link._handed if core._link is not None else []
+    return {(report["key"], report["run"]) for report, _ in handed}
 
 
 # Descriptors ------------------------------------------------------------------------------------------------------
@@ -134,6 +153,7 @@ def descriptors(held: Held) -> list[tuple[int, str, int]]:
         found.append((core["link"]["fd"], SOCKET, 0))
     if opening is not None:
         found.append((opening["lock"], FILE, 0))
+    found += [(number, FILE, 0) for number in held["house"]["shelf"]]
     for run in held["runs"]:
         found += [(run["pidfd"], PIDFD, run["pid"]), (run["status"], FIFO, 0)]
     for stream in held["output"]["streams"]:
@@ -167,13 +187,13 @@ def _is_pidfd(number: int, pid: int) -> bool:
 def read(held: Held, house: House, core: CoreLife, orders: Orders, shutdown: Shutdown) -> None:
     """Bring everything back; nothing is carried out before the loop turns."""
     _restore_house(held["house"], house)
-    _restore_opening(held["orders"], house, orders)
     streams = packing.unpack(house, held["output"])
+    _restore_opening(held["orders"], house, orders)
     for each in held["runs"]:
         _restore_run(each, house, streams)
-    for each in held["inlets"]:
-        _restore_inlet(each, house, streams)
     _restore_core(held["core"], core)
+    for each in held["inlets"]:
+        _restore_inlet(each, orders, streams)
     give(shutdown, SHUTDOWN, held["shutdown"])
     house.loop.after(0, house.child_ended)  # what ended during the exec
     house.loop.after(0, house.on_empty)
@@ -186,6 +206,9 @@ def _restore_house(held: Held, house: House) -> None:
     heritage.nofile = (heritage.nofile[0], heritage.nofile[1])
     heritage.oom = raw(held["heritage"]["oom"])
     house.inherited = frozenset(held["inherited"])
+    give(house.oom, OOM, held["oom"])
+    house.shelf._locks = held["shelf"]
+    house.strays._told = dict(held["strays"])
     house.groves = Groves(held["groves"]) if held["groves"] is not None else None
     house.pids = set(held["pids"])
     house._answers = {key: (run, told) for key, run, told in held["answers"]}
@@ -193,6 +216,8 @@ def _restore_house(held: Held, house: House) -> None:
 
 def _restore_opening(held: Held, house: House, orders: Orders) -> None:
     give(orders, ORDERS, held)
+    orders._keepsakes._whose = held["given"]["whose"]
+    orders._keepsakes._given = {(key, run) for key, run in held["given"]["names"]}
     orders._visits._heard = {(key, run): leases for key, run, leases in held["heard"]}
     if held["opening"] is not None:
         opening = Opening(house, held["opening"], use_cgroups=house.groves is not None)
@@ -201,6 +226,8 @@ def _restore_opening(held: Held, house: House, orders: Orders) -> None:
         if orders.opened:
             house.places = opening.places
             house.sinks.owns = opening.places.owns
+            if house.sinks.troubles.has("state", opening.places.statedir):
+                house.loop.after(0, house.shelf._probe)
 
 
 def _restore_run(held: Held, house: House, streams: list[Stream]) -> None:
@@ -233,14 +260,14 @@ def _watch_again(run: Run, held: Held) -> None:
         loop.after(0, run.look)
 
 
-def _restore_inlet(held: Held, house: House, streams: list[Stream]) -> None:
+def _restore_inlet(held: Held, orders: Orders, streams: list[Stream]) -> None:
     name = (held["key"], held["run"])
     if "pipe" in held:
-        house.inlets[name] = packing.inlet_of(house, held["pipe"])
+        orders._keepsakes.opened(name, packing.inlet_of(orders.house, held["pipe"]))
         return
     terminal = streams[held["terminal"]] if held["terminal"] >= 0 else None
     if isinstance(terminal, Terminal):
-        house.inlets[name] = terminal.inlet
+        orders._keepsakes.opened(name, terminal.inlet)
 
 
 def _restore_core(held: Held, core: CoreLife) -> None:

@@ -87,6 +87,13 @@ def test_what_happens_to_a_process_is_said(type_: str, data: dict[str, Any], sai
         ("other_trouble", {"text": "bad"}, "other: bad"),
         ("notice", {"message": "hear"}, "hear"),
         ("adopted", {"message": "web:0 was ended"}, "web:0 was ended"),
+        ("upgraded", {"part": "shim", "old": "0.1", "new": "0.2", "processes": 4},
+         "the shim was upgraded: 0.1 to 0.2, 4 processes untouched"),
+        ("upgraded", {"old": "0.1", "new": "0.1"},
+         "the core was upgraded: 0.1 (as before), ? processes untouched"),
+        ("upgrade_refused", {"part": "core", "reason": "SyntaxError"},
+         "upgrade refused: the new core cannot take over, the one that runs goes on: SyntaxError"),
+        ("upgrade_refused", {"reason": "the shim died"}, "upgrade refused: the shim died"),
     ],
 )  # fmt: skip
 def test_what_happens_to_the_whole_is_said(type_: str, data: dict[str, Any], said: str) -> None:

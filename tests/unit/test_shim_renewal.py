@@ -311,6 +311,18 @@ def test_G4_a_pipe_stays_open_and_what_waits_in_it_is_read(shim: Shim) -> None:
     assert output(shim) == text
 
 
+def test_G4_the_core_is_given_a_terminal_once_and_told_when_a_pipe_is_closed(shim: Shim) -> None:
+    core = shim.open()
+    start(core, spawn_order(shim, ["cat"], "t:0", tty=True))
+    start(core, spawn_order(shim, ["sh", "-c", "cat; sleep 60"], stdin="pipe"))
+    wait_for(lambda: len(core.all("fds")) == 2)
+    renew(core)
+    core.order(typed(b"bye", end=True))
+    told = core.expect("fds", what="none")
+    assert (told["key"], told["run"]) == ("job:0", 1)
+    assert len(core.all("fds")) == 3
+
+
 # Refusals ---------------------------------------------------------------------------------------------------------
 
 
