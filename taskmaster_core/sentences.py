@@ -18,6 +18,9 @@ _ERROR = frozenset({"fatal", "unkillable", "config_error"})
 _WARNING = frozenset({"failed", "backoff", "reload_refused", "core_replaced", "swept", "lost", "denied"})
 _DEBUG = frozenset({"cleared", "core_ready", "intent"})
 
+BY_MEMORY = {"yes": " (out of memory)", "likely": " (likely out of memory)"}
+"""What to add to an end, by its `oom`."""
+
 
 def level(type_: str, payload: Data) -> str:
     """Return how much an event matters: one of LEVELS."""
@@ -81,7 +84,7 @@ def how_it_ended(data: Data) -> str:
     """Say how a run ended: "with code 1", "by SIGKILL", or that it is not known."""
     if data.get("stage"):
         return f"at {data['stage']}: {data.get('message') or data.get('errno') or 'no reason was told'}"
-    memory = {"yes": " (out of memory)", "likely": " (likely out of memory)"}.get(str(data.get("oom")), "")
+    memory = BY_MEMORY.get(str(data.get("oom")), "")
     if data.get("signal"):
         return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else memory)
     return "in an unknown way" if data.get("code") is None else f"with code {data['code']}{memory}"
