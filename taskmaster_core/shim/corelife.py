@@ -78,7 +78,16 @@ class CoreLife:
             raise
         finally:
             theirs.close()
-        self._attend(os.pidfd_open(self.pid), ours)
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            os.kill(self.pid, signal.SIGKILL)  # what we cannot watch must not run; the next try begins anew
+            os.waitid(os.P_PID, self.pid, os.WEXITED)
+            self.house.pids.discard(self.pid)
+            self.pid = 0
+            ours.close()
+            raise
+        self._attend(pidfd, ours)
 
     def adopt(self, link: int, pid: int) -> None:
         """Serve the core that started us because the shim before us died; it is no child of ours, but our parent."""
