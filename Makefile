@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-all lint types contracts pure suite format docs screenshots bench bench-tui clean
+.PHONY: help run test check test-all lint types contracts pure suite format docs faults screenshots bench bench-tui soak clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -68,8 +68,11 @@ test-all: $(DEV) lint types contracts pure ## as test, with the slow ones and te
 format: $(DEV) ## sort imports and mend what can be mended
 	$(BIN)/ruff check --fix .
 
-docs: $(DEV) ## write again what is generated: docs/states.md, the config reference, the JSON Schema
+docs: $(DEV) ## write again what is generated: docs/states.md, docs/faults.md, the config reference, the JSON Schema
 	$(BIN)/python docs/generate.py
+
+faults: $(DEV) ## run every test that bears the id of a fault, and write docs/faults.md with what became of it
+	JOBS=$(JOBS) $(BIN)/python docs/faults.py
 
 screenshots: $(DEV) ## take the pictures of the README again: the real app on the demo, as SVG and (with rsvg-convert) PNG
 	$(BIN)/python docs/screenshots.py
@@ -79,6 +82,11 @@ bench: $(DEV) ## measure, and print ratios to peers (they go into their own venv
 
 bench-tui: $(DEV) ## measure the terminal UI in a real pty, over slow links too
 	$(BIN)/python benchmarks/tui.py
+
+MINUTES ?= 10
+SEED    ?=
+soak: $(DEV) ## hurt fifty jobs for MINUTES=10 by the chances of SEED=, and say what grew (docs/soak.md)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SEED:%=--seed %)
 
 clean: ## remove what the targets above made; a running demo is not touched
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

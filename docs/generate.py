@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # started as a script, from wherever
 
+from docs import faults  # noqa: E402
 from taskmaster_core import machine as m  # noqa: E402  (the path comes first)
 from taskmaster_core.spec import Goal, JobSpec, Restart, State  # noqa: E402
 from taskmaster_tui import keys  # noqa: E402
@@ -174,6 +175,7 @@ def main() -> None:
     """Write every page."""
     (ROOT / "docs" / "states.md").write_text(states(), encoding="utf-8")
     (ROOT / "docs" / "keys.md").write_text(tui_keys(), encoding="utf-8")
+    faults.PAGE.write_text(faults.page(), encoding="utf-8")
     for module in ("taskmaster_core.config.reference", "taskmaster_core.cli.generate"):
         subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=True)
 

@@ -16,7 +16,7 @@ from taskmaster_core.wire import Cause
 
 TOLD = frozenset({
     "wait", "timeout", "n", "widths", "signal", "confirmed", "autostart", "keep_core", "plan", "undo", "except",
-    "number",
+    "number", "what",
 })  # fmt: skip
 """Arguments whose values are written down; of others only the name."""
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from taskmaster_core import __version__, config, history, memos, paths, shimlink
+from taskmaster_core import __version__, config, history, memos, paths, shimlink, versions
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.eventlog import EventLog
 from taskmaster_core.generations import Generations
@@ -89,6 +89,8 @@ class Started(Struct):
     """How to start a shim should this one die; None: somebody else does that."""
     opening: Document
     """What to say to it first."""
+    upgrade: object
+    """The memo of an upgrade that the core before us began."""
 
 
 class _Asked(Struct):
@@ -99,7 +101,8 @@ class _Asked(Struct):
     idle: bool
 
 
-def _parse(argv: list[str], environ: Mapping[str, str]) -> _Asked:
+def understand(argv: list[str], environ: Mapping[str, str]) -> _Asked:
+    """Return what a command line asks for; raise CannotRun where there is no config at all."""
     parser = argparse.ArgumentParser(prog="taskmaster core")
     parser.add_argument("-f", "--config", action="append", default=[])
     parser.add_argument("--instance", default="default")
@@ -144,7 +147,7 @@ class _Opening:
 
 def start(argv: list[str], fd: int, environ: dict[str, str], say: Callable[[str], None]) -> Started:
     """Return the parts of a core that has come up; raise CannotRun, or Refused by a part."""
-    asked = _parse(argv, environ)
+    asked = understand(argv, environ)
     link = ShimLink(fd)
     opening = _Opening(link)
     hello = opening.ask({"t": "open"})
@@ -195,6 +198,8 @@ class _Parts:
         self._reports = reports
         self._places = places
         self._environ = environ
+        if why := versions.misfit(hello):
+            raise CannotRun(ExitStatus.NOT_AS_ASKED, f"taskmaster: {why}")
         self._wake = Wake()
         self._generations = Generations(places.generations)
 
@@ -252,6 +257,7 @@ class _Parts:
         facts = Facts(
             boot, self._asked.instance, time.time(), self._hello["shim_pid"], self._asked.paths,
             Setting(self._places, self._asked.instance, self._base_env()),
+            *versions.of(self._hello),
         )  # fmt: skip
         supervisor = Supervisor(begun.intents)
         runtime = Runtime(facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake))
@@ -267,6 +273,7 @@ class _Parts:
             frozenset(begun.recent_requests), bool(self._hello.get("first")), group, self._reports,
             history.read((self._hello.get("memos") or {}).get(memos.HISTORY)), self._hello.get("again"),
             _open_order(self._asked.instance, self._places, group),
+            (self._hello.get("memos") or {}).get(memos.UPGRADE),
         )  # fmt: skip
 
     def _base_env(self) -> dict[str, str]:

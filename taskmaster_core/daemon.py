@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from taskmaster_core import acts, boot, doctor, logops, shimlink, terminals
+from taskmaster_core import acts, boot, doctor, logops, rehearsal, shimlink, terminals, upgrades
 from taskmaster_core.admission import Admission
 from taskmaster_core.boot import CannotRun, Started
+from taskmaster_core.discretion import keep_discretion
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.machine import SpawnFailed
 from taskmaster_core.ops import TABLE, Ops
@@ -55,6 +56,7 @@ class Core:
         self.ops.seen, self.ops.history = started.requests, started.history
         self.logs = logops.LogOps(started.runtime)
         self.watch = Watch(self._config_changed, self._config_missing)
+        self.upgrades = upgrades.Upgrades(self.ops, started.upgrade)
         self.recovery = Recovery(started, started.environ)
         self.recovery.on_link = self._link_made
         self.recovery.on_found = self._shim_found
@@ -80,6 +82,7 @@ class Core:
         self._bind()
         runtime.order({"t": "ready"}, {"t": "notify", "text": "READY=1\nSTATUS=running"}, runtime.core_memo())
         runtime.fact("core_ready", Cause("boot"), pid=os.getpid())
+        self.upgrades.finish()
         runtime.settle()  # first the shim: whoever was answered may send it a signal, of which it tells a ready core
         self._pump()
         self._beat()
@@ -164,6 +167,7 @@ class Core:
             self.runtime.link.flush()
         if mask & ~select.EPOLLOUT:
             reports = self.runtime.link.receive()
+            self._note("terminals", self.runtime.link.custody.trouble)
             if self.recovery.under_way:
                 self.recovery.hear(reports)
             else:
@@ -183,14 +187,16 @@ class Core:
             self.recovery.begin()
         except Fenced as why:
             raise LinkClosed(f"{closed}; {why}") from closed
-        terminals.forsake(self.runtime)
+        terminals.forsake(self.runtime)  # what is asked from now on waits for the next shim
         self._note("shim", self.recovery.refused or "the shim died; another one is being started")
+        self.upgrades.forsaken()
 
     def _link_made(self) -> None:
         self._backlog = False
         self._poll.register(self.runtime.link.fileno(), select.EPOLLIN)
 
     def _shim_found(self, early: Sequence[dict[str, object]]) -> None:
+        terminals.resume(self.runtime)
         self.logs.watch_again()
         self.runtime.troubles.forsake()
         self.reports.take_in(early)
@@ -275,9 +281,9 @@ class Core:
         self._journal()
         if runtime.server is not None:
             runtime.publisher.last_states(runtime.supervisor, runtime.now(), runtime.wall_offset())
-            runtime.server.close()
+            runtime.server.close(to_be_bound_again=self.upgrades.leaving)
         self._started.eventlog.close()
-        runtime.link.send([{"t": "bye", "code": code}])
+        runtime.link.send(self.upgrades.last_words(code))
         while runtime.link.backlog:
             runtime.link.flush()
 
@@ -313,6 +319,8 @@ class Reports:
                 self._core.asked_to_end(report)
             case "reload":
                 self._core.reload(Cause("signal", text=str(report.get("cause") or "SIGHUP")))
+            case "renewed":
+                self._core.upgrades.heard(report)
             case "rebind":
                 if self._runtime.server is not None:
                     self._runtime.server.rebind()
@@ -322,6 +330,9 @@ class Reports:
                 self._core.logs.rotated(str(report["path"]), str(report["part"]))
             case "loss":
                 self._loss(report)
+            case "stray":
+                stray: dict[str, Any] = {name: report.get(name) for name in ("pid", "comm", "of")}
+                self._runtime.fact("stray", cause, **stray)
             case "trouble":
                 self._trouble(report)
             case "adopted" | "error":
@@ -365,7 +376,11 @@ def _ignore_terminal() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a core on the wire the shim has given it; return the exit status (6 config, 7 refused)."""
     faulthandler.enable()  # the shim's SIGABRT for a hung core leaves the stack on stderr
+    keep_discretion()
     _ignore_terminal()
+    trial = rehearsal.wanted(sys.argv)
+    if trial is not None:
+        return _rehearse(trial)
     fd = os.environ.pop(LINK_FD, "")
     if not fd.isdigit():
         _say("taskmaster: the core is started by the shim: use `taskmaster core`")
@@ -386,7 +401,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-TABLE |= acts.TABLE | terminals.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+def _rehearse(fd: int) -> int:
+    """Show the shim that we could take over; return the exit status."""
+    try:
+        said = rehearsal.rehearse(sys.argv[1:], fd, dict(os.environ))
+    except CannotRun as end:
+        _say(end.text)
+        return end.code
+    sys.stdout.write(f"{said}\n")
+    return 0
+
+
+TABLE |= (
+    acts.TABLE | terminals.TABLE | upgrades.TABLE | {"logs": logops.logs, "find": logops.find, "doctor": doctor.doctor}
+)
 
 if __name__ == "__main__":
     code = main()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from taskmaster_core import kin
 from taskmaster_core.ops import Ops
 from taskmaster_core.server import Asked
 from taskmaster_core.spec import State
@@ -33,14 +34,19 @@ class Check(Struct):
 def doctor(ops: Ops, asked: Asked) -> None:
     """Answer with all checks."""
     ops.look()
-    ops.runtime.reply(asked, {"checks": list(_checks(ops))}, keep=False)
+
+    def told(found: kin.Kin) -> None:
+        ops.runtime.reply(asked, {"checks": list(_checks(ops, found))}, keep=False)
+
+    kin.ask(ops.runtime, (), told)
 
 
-def _checks(ops: Ops) -> Iterator[Check]:
+def _checks(ops: Ops, found: kin.Kin) -> Iterator[Check]:
     yield _descriptors()
     yield _disk(ops.runtime.facts.setting.places.statedir)
     yield _config(ops)
     yield _processes(ops)
+    yield from _descendants(ops, found)
     journal = ops.runtime.journal.trouble
     yield Check("journal", not journal, journal or f"event {ops.runtime.publisher.seq}", REMEDIES["journal"])
     for part, text in ops.runtime.troubles.items():
@@ -72,3 +78,21 @@ def _processes(ops: Ops) -> Check:
     bad = [str(key) for key, proc in ops.runtime.supervisor.procs.items() if proc.state in (State.FATAL, State.BACKOFF)]
     text = f"failing: {', '.join(bad[:10])}" if bad else "none is failing"
     return Check("processes", not bad, text, "see `taskmaster why`")
+
+
+def _descendants(ops: Ops, found: kin.Kin) -> Iterator[Check]:
+    """Name what outlived its main process, and what is of no job; as process 1 we are given anybody's orphans."""
+    relatives = ((key, each) for key, tree in found.trees.items() for each in tree.relatives)
+    left = [f"{key}: {each.pid} {each.command}" for key, each in relatives if each.ended]
+    if left:
+        yield Check("descendants", ok=True, text=f"still run though their main process has ended: {_few(left)}")
+    strays = [f"{each.pid} {each.command}" for each in found.strays]
+    if strays:
+        remedy = "a descendant that has shed all marks; end it by its pid if nobody needs it"
+        text = f"orphans of no job: {_few(strays)}"
+        yield Check("strays", ok=ops.runtime.facts.shim_pid == 1, text=text, help=remedy)
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - kin.NAMED} more" if len(names) > kin.NAMED else ""
+    return f"{', '.join(names[: kin.NAMED])}{more}"

@@ -29,10 +29,11 @@ def describe(exit_: Exit | None) -> str:
     memory = _MEMORY.get(exit_.oom, "")
     if exit_.stage is not None:
         return exit_.message or f"{exit_.stage}: {exit_.errno}"
+    why = f" ({exit_.message})" if exit_.message else ""
     if exit_.signal is not None:
-        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else memory)
+        return f"killed by {exit_.signal}" + (" (core dumped)" if exit_.core else memory) + why
     if exit_.code is not None:
-        return f"exit code {exit_.code}{memory}"
+        return f"exit code {exit_.code}{memory}{why}"
     return exit_.message or "not known how"
 
 
@@ -49,8 +50,19 @@ def backoff_delay(key: Key, run: int, backoff: Backoff, streak: int) -> float:
         base = min(backoff.first * backoff.factor ** (streak - 1), backoff.max)
     except OverflowError:  # 2.0 ** 1024 is no float any more
         base = backoff.max
-    spread = crc32(f"{key}/{run}".encode()) / 0xFFFFFFFF * 2 - 1
-    return base * (1 + backoff.jitter * spread)
+    return base * (1 + backoff.jitter * (2 * _share(key, run) - 1))
+
+
+def herd_delay(key: Key, run: int, backoff: Backoff, planned: float) -> float:
+    """Return the seconds to put off a retry of which the instant passed while nobody looked.
+
+    After a suspend all of them are due at once; the jitter of the delay that was planned parts them again.
+    """
+    return planned * backoff.jitter * _share(key, run)
+
+
+def _share(key: Key, run: int) -> float:
+    return crc32(f"{key}/{run}".encode()) / 0xFFFFFFFF
 
 
 def told_of(exit_: Exit) -> dict[str, Any]:

@@ -142,13 +142,13 @@ class EventLog:
 
     def _rotate(self) -> None:
         """Rename the file once, never shift names: a crash in between loses nothing."""
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        os.rename(self.path, f"{self.path}.{stamp}.{time.monotonic_ns() // 1000 % 1_000_000:06d}")
-        self._close()
         folder, name = os.path.split(self.path)
-        parts = [each for each in os.listdir(folder or ".") if _is_part(each, name)]
-        newest_last = sorted(parts, key=lambda each: os.stat(os.path.join(folder, each)).st_mtime_ns)
-        for old in newest_last[:-KEPT]:
+        parts = sorted((each for each in os.listdir(folder or ".") if _is_part(each, name)), key=_number)
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        number = _number(parts[-1]) + 1 if parts else 1  # it only ever grows; the clock may be set back
+        os.rename(self.path, f"{self.path}.{stamp}.{number:06d}")
+        self._close()
+        for old in parts[: 1 - KEPT]:
             os.unlink(os.path.join(folder, old))
 
 
@@ -167,6 +167,10 @@ def _is_same(fd: int, path: str) -> bool:
 def _is_part(each: str, name: str) -> bool:
     stamp, _, number = each.removeprefix(f"{name}.").partition(".")
     return each.startswith(f"{name}.") and len(stamp) == 15 and stamp[8] == "T" and number.isdigit()
+
+
+def _number(part: str) -> int:
+    return int(part.rpartition(".")[2])
 
 
 def _now(text: str) -> str:

@@ -29,13 +29,17 @@ class Reading(NamedTuple):
     at: float
     used: float
     rss: int
+    away: int = 0
+    """How many of it have left the group of the leader."""
 
 
 class Grove:
     """Hold the files of a run's control group."""
 
-    def __init__(self, files: Files, path: str) -> None:
+    def __init__(self, files: Files, path: str, leader: int = 0) -> None:
         self.path = path
+        self._leader = leader
+        self._away = 0
         self._files = files
         self._cpu = files.open(f"{path}/cpu.stat")
         self._procs = files.open(f"{path}/cgroup.procs")
@@ -57,12 +61,13 @@ class Grove:
         except (OSError, ValueError, IndexError):
             return None
         self._used = used
-        return Reading(at, used / 1e6, self._rss)
+        return Reading(at, used / 1e6, self._rss, self._away)
 
     def _look(self) -> int:
         pids = [int(pid) for pid in self._procs.read_all().split()] or _below(self.path)
         for pid in self._memory.keys() - set(pids):
             self._memory.pop(pid).close()
+        self._away = sum(_has_left(pid, self._leader) for pid in pids)
         return sum(map(self._resident, pids))
 
     def _resident(self, pid: int) -> int:
@@ -79,6 +84,13 @@ class Grove:
         """Give all descriptors back."""
         for file in (self._cpu, self._procs, *self._memory.values()):
             file.close()
+
+
+def _has_left(pid: int, group: int) -> bool:
+    try:
+        return os.getpgid(pid) != group
+    except ProcessLookupError:
+        return False
 
 
 def _below(group: str) -> list[int]:

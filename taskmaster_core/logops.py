@@ -21,6 +21,7 @@ from taskmaster_core.orders import sources_in
 from taskmaster_core.runtime import Runtime
 from taskmaster_core.server import Asked
 from taskmaster_core.spec import Key, LogSpec
+from taskmaster_core.steady import Steady
 from taskmaster_core.wire import Cause
 
 MAX_PAGE = 4 << 20
@@ -91,11 +92,10 @@ def _tidy(path: str, part: str, keep: LogSpec) -> None:
         except FileNotFoundError:
             return  # the shim has dropped it already: `keep` parts had come after it
     if keep.maxage is not None:
-        expire(Listing().files(path, None), keep.maxage, _wall())
+        expire(Listing().files(path, None), keep.maxage, _clock.now())
 
 
-def _wall() -> float:
-    return Runtime.now() + Runtime.wall_offset()
+_clock = Steady()
 
 
 # Operation --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from taskmaster_core.ends import backoff_delay, describe, expected, short, told_of
+from taskmaster_core.ends import backoff_delay, describe, expected, herd_delay, short, told_of
 from taskmaster_core.spec import Exit, Goal, JobSpec, Key, Restart, State
 from taskmaster_core.stimuli import (
     Deadline,
@@ -56,6 +56,9 @@ HEALTHY_AFTER = 10.0
 UNKILLABLE_AFTER = 10.0
 """Seconds after SIGKILL until a process that is still there is said to be unkillable (RELIABILITY §1)."""
 
+OVERDUE = 5.0
+"""Seconds after which a deadline counts as slept through: nobody looked, so others were slept through as well (K02)."""
+
 HELD = "held: not started again until it is released"
 
 _KILLED_STEP = -1
@@ -92,6 +95,8 @@ class Proc(Struct, frozen=True):
     exit: Exit | None = None
     lingering: int = 0
     """How many descendants of the last run outlived its leader."""
+    left: tuple[str, ...] = ()
+    """The first of them, as "4711 sleep"."""
     step: int = 0
     """Which step of the stop recipe is under way; -1 once SIGKILL went out."""
     unkillable: bool = False
@@ -225,7 +230,7 @@ def _queue(proc: Proc, ctx: Ctx, reason: str) -> Step:
     if proc.lingering and proc.spec.killgroup:
         clearing = _clearing(proc, ctx, reason)
         return Step(clearing, (_emit("stopping", clearing, lingering=proc.lingering), _kill(clearing)))
-    return Step(_into(proc, State.PENDING, ctx, reason or "waits for a start slot", lingering=0))
+    return Step(_into(proc, State.PENDING, ctx, reason or "waits for a start slot", lingering=0, left=()))
 
 
 def _clearing(proc: Proc, ctx: Ctx, reason: str = "") -> Proc:
@@ -262,8 +267,11 @@ def succeed(proc: Proc, _: Deadline, ctx: Ctx) -> Step:
     return Step(running, (_emit("running", running, pid=proc.pid),))
 
 
-def retry_now(proc: Proc, _: Deadline, ctx: Ctx) -> Step:
-    """Queue for the next try: the backoff is over."""
+def retry_now(proc: Proc, passed: Deadline, ctx: Ctx) -> Step:
+    """Queue for the next try: the backoff is over. After a suspend it is put off by its jitter: others come too."""
+    if passed.late >= OVERDUE:
+        delay = herd_delay(proc.key, proc.run, proc.spec.backoff, max(ctx.now - passed.late - proc.since, 0.0))
+        return Step(replace(proc, deadline=ctx.now + delay))
     return _queue(proc, ctx, proc.reason)
 
 
@@ -281,7 +289,7 @@ def early_exit(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     """Count an end before successdelay as a failed start, whatever the code (supervisord's rule)."""
     dead = _dead(proc, report)
     dead = replace(dead, tries=proc.tries + 1)
-    told = _emit("exited", dead, **told_of(report.exit), early=True, expected=False, lingering=report.lingering)
+    told = _emit("exited", dead, **told_of(report.exit), early=True, expected=False, **report.rest())
     return _after_failure(dead, ctx, told, at_once=False)
 
 
@@ -291,7 +299,7 @@ def exited(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     if _healthy(proc, ctx.now):
         dead = replace(dead, tries=0, streak=0)
     good = expected(proc.spec, report.exit)
-    told = _emit("exited", dead, **told_of(report.exit), expected=good, lingering=report.lingering)
+    told = _emit("exited", dead, **told_of(report.exit), expected=good, **report.rest())
     policy = proc.spec.restart
     if policy is Restart.NEVER or (good and policy is Restart.ON_ERROR):
         return _rest(dead, ctx, told)
@@ -301,7 +309,7 @@ def exited(proc: Proc, report: Exited, ctx: Ctx) -> Step:
 
 
 def _dead(proc: Proc, report: Exited) -> Proc:
-    return replace(proc, pid=None, exit=report.exit, lingering=report.lingering)
+    return replace(proc, pid=None, exit=report.exit, lingering=report.lingering, left=report.left)
 
 
 def _rest(dead: Proc, ctx: Ctx, told: Emit) -> Step:
@@ -416,23 +424,23 @@ def stopped(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     again = proc.pid is None  # what an earlier run left behind was cleared; its end was told already
     if report.lingering and proc.spec.killgroup:
         return Step(proc) if again else _clear_first(proc, report, ctx)
-    data = told_of(report.exit) | {"swept": list(report.swept), "forced": proc.step == _KILLED_STEP}
-    if report.lingering and not proc.spec.killgroup:
-        data["lingering"] = report.lingering
+    data = told_of(report.exit) | report.killed() | {"forced": proc.step == _KILLED_STEP}
+    if report.lingering:
+        data |= report.rest()
     told = _emit("cleared" if again else "stopped", proc, **data)
-    return _down(replace(_dead(proc, report), lingering=0, unkillable=False), ctx, told)
+    return _down(replace(_dead(proc, report), unkillable=False), ctx, told)
 
 
 def _clear_first(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     """End the rest of a tree whose leader ended by itself, before the shim heard that it was to be stopped."""
     clearing = _clearing(_dead(proc, report), ctx)
-    told = _emit("exited", clearing, **told_of(report.exit), expected=True, lingering=report.lingering)
+    told = _emit("exited", clearing, **told_of(report.exit), expected=True, **report.rest())
     return Step(clearing, (told, _kill(clearing)))
 
 
 def note_left(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     """Note how much of what its last run left behind still lives: the shim tells again when that has ended."""
-    return Step(replace(proc, lingering=report.lingering))
+    return Step(replace(proc, lingering=report.lingering, left=report.left))
 
 
 def _down(proc: Proc, ctx: Ctx, told: Emit) -> Step:
@@ -441,7 +449,7 @@ def _down(proc: Proc, ctx: Ctx, told: Emit) -> Step:
         kept = _into(proc, State.EXITED, ctx, f"{describe(proc.exit)}; {HELD}")
         return Step(kept, (_in_state(told, kept),))
     if proc.goal is Goal.UP:
-        queued = _into(proc, State.PENDING, ctx, proc.reason, tries=0, streak=0)
+        queued = _into(proc, State.PENDING, ctx, proc.reason, tries=0, streak=0, lingering=0, left=())
         return Step(queued, (_in_state(told, queued),))
     down = _into(proc, State.STOPPED, ctx, proc.reason, tries=0, streak=0, owed=False)
     told = _in_state(told, down)
@@ -487,7 +495,8 @@ def settle(proc: Proc, _: Any, ctx: Ctx) -> Step:
     if proc.lingering and proc.spec.killgroup:
         return _queue(down, ctx, "")
     rested = _into(down, State.STOPPED, ctx, ctx.why or "is not wanted", tries=0, streak=0)
-    return Step(rested, (_emit("stopped", rested),))
+    rest = {"lingering": proc.lingering, "left": list(proc.left)} if proc.lingering else {}
+    return Step(rested, (_emit("stopped", rested, **rest),))
 
 
 def forget(proc: Proc, stimulus: Remove, ctx: Ctx) -> Step:
@@ -569,7 +578,7 @@ def adopt(proc: Proc, report: Found, ctx: Ctx) -> Step:
 
 def missing(proc: Proc, _: NotFound, ctx: Ctx) -> Step:
     """Start it if it is wanted: nothing of it runs, nor of what its last run left behind."""
-    absent = replace(proc, pid=None, lingering=0)
+    absent = replace(proc, pid=None, lingering=0, left=())
     if proc.goal is Goal.UP and proc.held:
         return Step(_into(absent, State.EXITED, ctx, HELD, owed=True))
     if proc.goal is Goal.UP:

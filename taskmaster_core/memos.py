@@ -28,6 +28,10 @@ HISTORY = ":history"
 """The key of what operators did last; it begins as events' keys do and is none."""
 
 
+UPGRADE = ":upgrade"
+"""The key of an upgrade that is under way or was the last; it begins as events' keys do and is none."""
+
+
 class CoreMemo(Struct, omit_defaults=True):
     """Hold what the core says to its successor: the generation in force, and the last report it has dealt with."""
 
@@ -54,6 +58,7 @@ class Memo(Struct, omit_defaults=True):
     restarts: int = 0
     exit: Exit | None = None
     lingering: int = 0
+    left: tuple[str, ...] = ()
     step: int = 0
     unkillable: bool = False
     held: bool = False
@@ -75,6 +80,8 @@ class Past(Struct):
 _FIELDS = tuple(name for name in Memo.__struct_fields__ if name != "spec")
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Memo)
+_NOT_OURS = (ValueError, RecursionError)
+"""What reading the memo of another version raises, or of a disk that lies; all of msgspec's are ValueErrors."""
 _past = msgspec.json.Decoder(Past)
 
 
@@ -101,7 +108,7 @@ def read_rows(texts: Mapping[str, object], written: int) -> list[list[Any]]:
         if name.startswith(ROWS) and isinstance(text, str):
             try:
                 rows += msgspec.json.decode(text, type=list[list[Any]])
-            except msgspec.MsgspecError:  # of another version
+            except _NOT_OURS:
                 continue
     return sorted(row for row in rows if row and isinstance(row[0], int) and row[0] > written)
 
@@ -115,11 +122,14 @@ def past_runs(texts: Mapping[str, object]) -> dict[Key, int]:
     """Return the last runs of the processes that are gone."""
     found = {}
     for name, text in texts.items():
+        key = _key(name)
         try:
-            found[name] = _past.decode(text) if isinstance(text, str) else Past(0)
-        except msgspec.MsgspecError:  # the memo of a process that is not gone, or of another version
+            past = _past.decode(text).past if isinstance(text, str) else 0
+        except _NOT_OURS:  # or that of a process which is not gone
             continue
-    return {parse_key(name): each.past for name, each in found.items() if each.past}
+        if past and key is not None:
+            found[key] = past
+    return found
 
 
 def read(text: object, key: Key, spec: JobSpec | None) -> Proc | None:
@@ -138,13 +148,20 @@ def read(text: object, key: Key, spec: JobSpec | None) -> Proc | None:
 def _decoded(text: str) -> Memo | None:
     try:
         return _decoder.decode(text)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return None
-    except msgspec.DecodeError:  # no JSON, or JSON with the escapes of `write`
+    except (msgspec.DecodeError, UnicodeError):  # no JSON, or JSON with the escapes of `write`
         pass
     try:
         return msgspec.convert(json.loads(text), Memo)
-    except (ValueError, msgspec.ValidationError):
+    except _NOT_OURS:
+        return None
+
+
+def _key(name: str) -> Key | None:
+    try:
+        return parse_key(name)
+    except ValueError:
         return None
 
 
@@ -158,9 +175,9 @@ def restore(texts: Mapping[str, object], config: Config, runs: Mapping[str, int]
     for name, text in texts.items():
         if name == CORE or name.startswith(ROWS):
             continue
-        key = parse_key(name)
-        proc = read(text, key, specs.get(key.job))
-        if proc is not None:
+        key = _key(name)
+        proc = None if key is None else read(text, key, specs.get(key.job))
+        if key is not None and proc is not None:
             restored[key] = _agreed(proc, runs.get(name))
     return restored
 
@@ -183,5 +200,5 @@ def read_core(text: object) -> CoreMemo | None:
         return None
     try:
         return msgspec.json.decode(text, type=CoreMemo)
-    except msgspec.MsgspecError:
+    except _NOT_OURS:
         return None

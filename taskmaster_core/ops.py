@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from taskmaster_core import __version__, access, history, intents, memos, views
+from taskmaster_core import __version__, access, history, intents, kin, memos, views
 from taskmaster_core.audit import Audit
 from taskmaster_core.errors import NoSuchJob, TaskmasterError, UnknownOp, UsageError
 from taskmaster_core.generations import Generations
@@ -21,9 +21,13 @@ from taskmaster_core.reloader import Reloader, Wish
 from taskmaster_core.runtime import Runtime
 from taskmaster_core.server import Asked
 from taskmaster_core.spec import Key, matches, names_job
-from taskmaster_core.wire import Cause, CoreView, PlanView, Status
+from taskmaster_core.wire import Cause, CoreView, JobView, PlanView, Status
 
 MAX_EVENTS = 5_000
+PATTERNS = 100
+"""Globs, tags and the like in one request at most: each is held against every process, in the core's one thread."""
+
+INT64 = 1 << 63
 
 
 class Ops:
@@ -34,10 +38,11 @@ class Ops:
         self.reloader = reloader
         self.generations = generations
         self.shut_down: Callable[[Cause, str], None] = lambda *_: None
+        self.upgrade: Callable[[Asked], None] = lambda _: None
         self.seen: frozenset[str] = frozenset()
+        """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
         self.look: Callable[[], None] = lambda: None
         """Called before the core's own troubles are told: what does not report by itself is looked at."""
-        """Ids of requests whose effects an earlier core journalled: they are not carried out again (L03)."""
         self.history = History()
         self.audit = Audit(runtime)
         reloader.on_reloaded = self.reloaded
@@ -66,8 +71,8 @@ class Ops:
                 self.runtime.server.refuse(asked, error, keep=False)
             self.audit.denied(asked, error)
             return False
-        if access.acts(request.op, request.args) and request.id not in self.seen:
-            self.audit.asked(asked)
+        if access.acts(request.op, request.args):
+            self.audit.asked(asked)  # also one that an earlier core had: whose id this really is nobody knows any more
         return True
 
     def reloaded(self, cause: Cause, generation: int) -> None:
@@ -101,9 +106,23 @@ class Ops:
                 raise UsageError("which ones? name a job, a process or `all`")
             return sorted_keys(self.runtime, self.runtime.supervisor.procs)
         chosen: dict[Key, None] = {}
-        for selector in selectors:
-            chosen.update(dict.fromkeys(self._meant(selector)))
+        patterns = 0
+        for selector in dict.fromkeys(selectors):
+            named = self._named(selector)
+            patterns += named is None
+            if patterns > PATTERNS:
+                raise UsageError(f"more than {PATTERNS} patterns in one request", "name jobs and processes outright")
+            chosen.update(dict.fromkeys(self._meant(selector) if named is None else named))
         return sorted_keys(self.runtime, chosen)
+
+    def _named(self, selector: str) -> list[Key] | None:
+        """Return what is named outright, which costs nothing however many are; None for a pattern."""
+        job, colon, index = selector.rpartition(":")
+        if colon and index.isdecimal() and len(index) < len("10000000"):
+            key = Key(job, int(index))
+            return [key] if str(key) == selector and key in self.runtime.supervisor.procs else None
+        known = selector != "all" and self.runtime.supervisor.job(selector) is not None
+        return [each.key for each in self.runtime.supervisor.processes_of(selector)] if known else None
 
     def _meant(self, selector: str) -> list[Key]:
         procs = self.runtime.supervisor.procs
@@ -134,7 +153,17 @@ def arg(asked: Asked, name: str, kind: type | tuple[type, ...], default: Any = N
         return default
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UsageError(f"`{name}` has the wrong type: {value!r:.60}")
+    if isinstance(value, int) and not -INT64 <= value < INT64:  # what is behind it counts in 64 bits, SQLite for one
+        raise UsageError(f"`{name}` is no number that means anything: {value!r:.60}")
     return value
+
+
+def words(asked: Asked, name: str) -> list[str] | None:
+    """Return an argument that is a list of words; raise UsageError if it is something else."""
+    found: list[str] | None = arg(asked, name, list)
+    if found is not None and not (len(found) <= PATTERNS and all(isinstance(each, str) for each in found)):
+        raise UsageError(f"`{name}` must be at most {PATTERNS} words")
+    return found
 
 
 def seconds(asked: Asked, name: str = "timeout") -> float | None:
@@ -152,8 +181,10 @@ def ping(ops: Ops, asked: Asked) -> None:
     """Answer that the core lives."""
     runtime = ops.runtime
     said = {
-        "version": __version__, "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
+        "version": __version__, "shim_version": runtime.facts.shim_release,
+        "boot": runtime.facts.boot, "seq": runtime.publisher.seq, "pid": os.getpid(),
         "role": access.held_to(asked.peer.role, asked.request.as_ or "").word,
+        "now": runtime.now() + runtime.wall_offset(),
     }  # fmt: skip
     runtime.reply(asked, said, keep=False)
 
@@ -168,6 +199,8 @@ def core_view(ops: Ops) -> CoreView:
         seq=runtime.publisher.seq, batches=runtime.publisher.batches, troubles=runtime.troubles.lines(),
         stopping=runtime.supervisor.shutting_down is not None,
         autoreload=runtime.supervisor.config.settings.autoreload, pending=ops.reloader.pending,
+        now=runtime.now() + runtime.wall_offset(),
+        shim_version=facts.shim_release,
     )  # fmt: skip
 
 
@@ -197,22 +230,39 @@ def _status(ops: Ops, asked: Asked) -> None:
     if chosen is not None:
         for job in found:
             job.processes = [each for each in job.processes if each.key in chosen]
+    _say_attached(runtime, found)
     runtime.sampler.fill((each for job in found for each in job.processes), now)
     runtime.reply(asked, Status(core_view(ops), found), keep=False)
 
 
+def _say_attached(runtime: Runtime, jobs: Iterable[JobView]) -> None:
+    told = {str(lease.key): runtime.leases.told(lease.key) for lease in runtime.leases}
+    for process in (each for job in jobs for each in job.processes if told):
+        process.attached = told.get(process.key, "")
+
+
 def show(ops: Ops, asked: Asked) -> None:
-    """Answer with everything about some jobs: views, intents, output files, names of variables."""
-    _after_sample(ops, asked, _show)
+    """Answer with everything about some jobs: views, intents, output files, names of variables, descendants."""
+    _after_sample(ops, asked, lambda ops, asked: _with_kin(ops, asked, _show))
 
 
-def _show(ops: Ops, asked: Asked) -> None:
+def _with_kin(ops: Ops, asked: Asked, op: Callable[[Ops, Asked, kin.Kin], None]) -> None:
+    """Carry out what needs to know the descendants of what is selected, once the shim has told them."""
+
+    def told(found: kin.Kin) -> None:
+        ops.attempt(lambda ops, asked: op(ops, asked, found), asked)
+
+    kin.ask(ops.runtime, map(str, ops.keys(asked, acting=False)), told)
+
+
+def _show(ops: Ops, asked: Asked, found: kin.Kin) -> None:
     runtime = ops.runtime
     keys = ops.keys(asked, acting=False)
     names = list(dict.fromkeys([*(key.job for key in keys), *jobs_named(ops, asked)]))
     jobs = []
     for job in views.job_views(runtime.supervisor, names, runtime.now(), runtime.wall_offset()):
         runtime.sampler.fill(job.processes, runtime.now())
+        _say_attached(runtime, [job])
         files = {str(key): runtime.sources_of(key) for key in keys if key.job == job.name}
         spec = runtime.supervisor.job(job.name)
         env = sorted(spec.baseenv | spec.fileenv | spec.env) if spec is not None else []
@@ -222,9 +272,10 @@ def _show(ops: Ops, asked: Asked) -> None:
                 "job": job, "env": env, "intents": wishes, "by_hand": [intents.said(each) for each in wishes],
                 "paths": {key: {name: file["path"] for name, file in its.items()} for key, its in files.items()},
                 "files": files,
+                "trees": {key: tree for key, tree in found.trees.items() if key in files},
             }
         )  # fmt: skip
-    runtime.reply(asked, {"jobs": jobs}, keep=False)
+    runtime.reply(asked, {"jobs": jobs, "now": runtime.now() + runtime.wall_offset()}, keep=False)
 
 
 def jobs_named(ops: Ops, asked: Asked) -> list[str]:
@@ -234,9 +285,16 @@ def jobs_named(ops: Ops, asked: Asked) -> list[str]:
 
 def why(ops: Ops, asked: Asked) -> None:
     """Answer with the reason chain of each process."""
+    _with_kin(ops, asked, _why)
+
+
+def _why(ops: Ops, asked: Asked, found: kin.Kin) -> None:
     supervisor, now = ops.runtime.supervisor, ops.runtime.now()
     keys = ops.keys(asked, acting=False)
     chains = [views.why(supervisor.procs[key], supervisor.intents, now) for key in keys]
+    for chain in chains:
+        tree = found.trees.get(chain["key"], kin.Tree())
+        chain["chain"] += kin.sentences(chain["key"], tree, now + ops.runtime.wall_offset())
     ops.runtime.reply(asked, {"processes": chains}, keep=False)
 
 
@@ -259,7 +317,7 @@ def events(ops: Ops, asked: Asked) -> None:
         since_time=arg(asked, "since_time", (int, float)),
         until=arg(asked, "until", (int, float)),
         keys=_event_keys(ops, asked.request.select),
-        types=arg(asked, "types", list),
+        types=words(asked, "types"),
         limit=MAX_EVENTS,
         tail=min(number, MAX_EVENTS) if number is not None else None,
     )
@@ -270,7 +328,9 @@ def _event_keys(ops: Ops, selectors: list[str]) -> list[str] | None:
     """Return selectors as patterns of event keys: a job means itself and its processes, a tag all jobs that have it."""
     if not selectors or "all" in selectors:
         return None
-    plain = [each for each in selectors if not each.startswith("@")]
+    plain = list(dict.fromkeys(each for each in selectors if not each.startswith("@")))
+    if len(plain) > PATTERNS:
+        raise UsageError(f"more than {PATTERNS} selectors in one question to the journal", "ask for all, and choose")
     for tag in set(selectors) - set(plain):
         plain += [job.name for job in ops.runtime.supervisor.jobs() if names_job(tag, job.name, job.tags)]
     return [pattern for each in plain for pattern in ([each] if ":" in each else [each, f"{each}:*"])]

@@ -164,12 +164,13 @@ class Processes:
 
     def run_deadlines(self, now: float) -> None:
         """Give every process whose deadline has passed its turn, in the order of the deadlines, each once."""
-        due: list[Key] = []
+        due: list[tuple[Key, float]] = []
         while (first := self.deadline) is not None and first <= now:
-            due.append(self._deadlines[0][1])
-            self.procs[due[-1]] = replace(self.procs[due[-1]], deadline=None)
-        for key in due:
-            self.apply(key, machine.Deadline())
+            key = self._deadlines[0][1]
+            due.append((key, now - first))
+            self.procs[key] = replace(self.procs[key], deadline=None)
+        for key, late in due:
+            self.apply(key, machine.Deadline(late))
 
     def open_gates(self, slots: int) -> None:
         """Let those that wait start, in order, as far as there are slots: forks that have not reached exec."""

@@ -23,6 +23,9 @@ STATE_EVERY = 0.1
 
 BEAT_EVERY = 1.0
 
+STEP = 0.5
+"""Seconds by which the wall clock may drift until what was told by it is told again (K01)."""
+
 
 class Publisher:
     """Hold the events that are written but not yet published, and the rhythm of states and beats."""
@@ -38,6 +41,9 @@ class Publisher:
         self.server: Server | None = None
         self.fill: Callable[[Iterable[wire.ProcessView], float], None] = lambda *_: None
         """Write into views what is known of cpu and memory."""
+        self.wall_offset: Callable[[], float] = lambda: 0.0
+        """Return what makes Unix time of an instant, now."""
+        self._offset: float | None = None
         self._journal = journal
         self._eventlog = eventlog
         self._timers = timers
@@ -131,5 +137,15 @@ class Publisher:
 
     def _send_beat(self, now: float) -> None:
         if self.server is not None:
-            self.server.publish("beat", wire.encode(wire.Beat(self.boot, self.seq, self.batches)))
-        self._beat = self._timers.at(now + BEAT_EVERY, lambda: self._send_beat(now + BEAT_EVERY))
+            offset = self.wall_offset()
+            self._look_at_clock(offset)
+            self.server.publish("beat", wire.encode(wire.Beat(self.boot, self.seq, self.batches, now + offset)))
+        due = now + BEAT_EVERY  # after a suspend one beat is late, not one for each second of it
+        self._beat = self._timers.at(due, lambda: self._send_beat(max(due, self._timers.now)))
+
+    def _look_at_clock(self, offset: float) -> None:
+        """Have every client ask anew when the wall clock was set: what views say of the past is told in its times."""
+        if self._offset is not None and abs(offset - self._offset) < STEP:
+            return
+        self.batches += self._offset is not None  # a batch that nobody got: the beat shows that it is missing
+        self._offset = offset

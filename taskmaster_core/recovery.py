@@ -13,10 +13,13 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from taskmaster_core import shimlink
+from taskmaster_core import shimlink, versions
 from taskmaster_core.boot import Started
+from taskmaster_core.custody import Custody
 from taskmaster_core.machine import Exited, Found
 from taskmaster_core.runtime import Runtime
+from taskmaster_core.shim import rights
+from taskmaster_core.shim.frames import encode
 from taskmaster_core.shimlink import LinkClosed, ShimLink
 from taskmaster_core.spec import ALIVE, Key
 from taskmaster_core.timers import Timer
@@ -32,6 +35,9 @@ _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
 
 _PATIENT = 0.8
 """Seconds for which requests wait for the new shim, so that they meet a known world (I6: an answer within 1 s)."""
+
+_TAKES = 2.0
+"""Seconds the new shim gets to read what no buffer holds: some hundred terminals fit in."""
 
 _REMEMBER = 30.0
 """Seconds after which an end that nobody saw is not asked for any more."""
@@ -127,7 +133,9 @@ class Recovery:
         finally:
             theirs.close()
         self._child, self._pidfd = True, _pidfd_of(self._pid)
-        self.runtime.link = ShimLink(ours.detach())
+        custody = self.runtime.link.custody
+        _hand_over(ours, custody)
+        self.runtime.link = ShimLink(ours.detach(), custody)
         self.runtime.link.send([self._open_order])
         self.on_link()
 
@@ -158,6 +166,7 @@ class Recovery:
         runtime = self.runtime
         self.under_way, self._delay, self.refused = False, _FIRST_DELAY, ""
         runtime.shim_is(hello["shim_pid"])
+        runtime.facts.shim_release, runtime.facts.shim_wire = versions.of(hello)
         runtime.restore()
         runs: dict[Key, Found] = {}
         for run in hello.get("runs") or ():
@@ -180,6 +189,19 @@ class Recovery:
             return report
         key, found = shimlink.run_of(report)
         return {**report, **self._witness.ended(key, found)}
+
+
+def _hand_over(wire: socket.socket, custody: Custody) -> None:
+    """Give the new shim the ptys and pipes that we kept, before anything else: then it finds them at the runs.
+
+    Where it does not take them in time, it goes on without: it tells which runs lost theirs.
+    """
+    wire.settimeout(_TAKES)
+    try:
+        for key, run, what, fds in custody:
+            rights.send(wire, encode([rights.frame_of(key, run, what)]), tuple(fds))
+    except OSError:
+        return  # if it is dead already, its wire tells
 
 
 def _pidfd_of(pid: int) -> int | None:

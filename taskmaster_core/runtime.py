@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from taskmaster_core import machine, memos, orders
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal import Journal
-from taskmaster_core.leases import Leases
+from taskmaster_core.leases import Leases, attending
 from taskmaster_core.machine import Forget, KillTree, Signal, Spawn
 from taskmaster_core.orders import Setting
 from taskmaster_core.publisher import Publisher
@@ -38,7 +38,7 @@ _MANY = 20
 """So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
 
 
-_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "input", "screen", "attend", "resize"})
+_OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "renew"})
 """Orders that mean nothing to another shim, or are given to it again."""
 
 
@@ -51,6 +51,8 @@ class Facts(Struct):
     shim_pid: int
     config_paths: tuple[str, ...]
     setting: Setting
+    shim_release: str = ""
+    shim_wire: int = 1
 
 
 class Entrusted:
@@ -92,6 +94,7 @@ class Runtime:
         self.worker = worker
         self.sampler = Sampler(facts.boot, facts.shim_pid, facts.instance, supervisor, timers)
         publisher.fill = self.sampler.fill
+        publisher.wall_offset = self.wall_offset
         self.server: Server | None = None
         self.acked = 0
         self.exit_code: int | None = None
@@ -104,7 +107,6 @@ class Runtime:
         """Sentences that go with the answers of requests, by id."""
         self.leases = Leases()
         """Who is attached to terminals."""
-        self.lease_timer = False
         self.awaited: dict[str, Callable[[Order], None]] = {}
         """What the shim is to answer, by the name that its answer bears."""
         self._limits: dict[str, Timer] = {}
@@ -115,7 +117,7 @@ class Runtime:
         self._after: list[Callable[[], None]] = []
         self._kept: deque[int] = deque()
         self._files: dict[Key, dict[str, Order]] = {}
-        self._linked = True
+        self.linked = True
         self.entrusted = Entrusted()
 
     # Time ---------------------------------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ class Runtime:
                 self._carry_out(effect)
         self._remember()
         self._keep_rows()
-        if self._orders and self._linked:
+        if self._orders and self.linked:
             frame, self._orders = self._orders, []
             self.entrusted.note(frame)
             self.link.send(frame)
@@ -157,7 +159,7 @@ class Runtime:
     def cut(self) -> None:
         """Close the wire to a shim that is dead; what was decided for it is void, what it was to remember is kept."""
         self.link.close()
-        self._linked = False
+        self.linked = False
         self.settle()
         self.entrusted.note(self._orders)
         self._orders.clear()
@@ -171,9 +173,10 @@ class Runtime:
         """Begin with another shim: it is told what the one before it knew, then what was decided meanwhile."""
         meanwhile, self._orders = self._orders, []
         self.entrusted.note(meanwhile)
-        self._linked = True
+        self.linked = True
         self.acked = 0  # it counts its reports anew
         self.order(*self.entrusted.orders())
+        self.order(*attending(self.leases, self.supervisor.procs))  # before what was typed meanwhile
         self.order({"t": "ready"}, *(order for order in meanwhile if order["t"] not in _OF_THE_OLD_WIRE))
 
     def _carry_out(self, effect: Outcomes) -> None:

@@ -44,11 +44,12 @@ REMEMBERED = 10.0
 
 
 class Usage(NamedTuple):
-    """Hold what a run takes: percent of one processor, bytes."""
+    """Hold what a run takes: percent of one processor, bytes; and how many of it have left its group."""
 
     run: int
     cpu: float
     rss: int
+    away: int
 
 
 class Sampler:
@@ -100,7 +101,7 @@ class Sampler:
         for view in views:
             usage = self._newest.get(view.key)
             if usage is not None and usage.run == view.run and view.pid is not None:
-                view.cpu, view.rss = usage.cpu, usage.rss
+                view.cpu, view.rss, view.away = usage.cpu, usage.rss, usage.away
 
     def shim_is(self, pid: int) -> None:
         """Look below another shim from the next sample on."""
@@ -166,7 +167,7 @@ class Sampler:
             used, seconds = reading.used - before.used, reading.at - before.at
         else:
             used, seconds = reading.used, reading.at - (proc.started_at or reading.at)
-        return Usage(run, percent(used, seconds, processors), reading.rss)
+        return Usage(run, percent(used, seconds, processors), reading.rss, reading.away)
 
     def _publish(self, interval: float | None) -> None:
         processes = {key: (usage.cpu, usage.rss) for key, usage in self._newest.items()}

@@ -12,10 +12,16 @@ from typing import Any
 
 Data = Mapping[str, Any]
 
+_NAMED = 10
+"""Processes that one sentence names at most."""
+
 LEVELS = ("debug", "info", "warning", "error")
 
 _ERROR = frozenset({"fatal", "unkillable", "config_error"})
-_WARNING = frozenset({"failed", "backoff", "reload_refused", "core_replaced", "swept", "lost", "denied"})
+_WARNING = frozenset({
+    "failed", "backoff", "reload_refused", "core_replaced", "swept", "lost", "denied", "upgrade_refused",
+    "stray",
+})  # fmt: skip
 _DEBUG = frozenset({"cleared", "core_ready", "intent"})
 
 BY_MEMORY = {"yes": " (out of memory)", "likely": " (likely out of memory)"}
@@ -80,26 +86,42 @@ def _why(cause: Data) -> str:
 # What happened to a process --------------------------------------------------------------------------------------
 
 
+_UNKNOWN = "not known how"
+
+
 def how_it_ended(data: Data) -> str:
     """Say how a run ended: "with code 1", "by SIGKILL", or that it is not known."""
     if data.get("stage"):
         return f"at {data['stage']}: {data.get('message') or data.get('errno') or 'no reason was told'}"
     memory = BY_MEMORY.get(str(data.get("oom")), "")
+    why = f" ({data['message']})" if data.get("message") and data["message"] != _UNKNOWN else ""
     if data.get("signal"):
-        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else memory)
-    return "in an unknown way" if data.get("code") is None else f"with code {data['code']}{memory}"
+        return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else memory) + why
+    return f"in an unknown way{why}" if data.get("code") is None else f"with code {data['code']}{memory}{why}"
 
 
 def _rest(data: Data) -> str:
     """Say what became of the other processes of its tree."""
-    swept, lingering = data.get("swept"), data.get("lingering")
     said = ""
-    if isinstance(swept, list | tuple) and swept:
-        names = ", ".join(" ".join(map(str, reversed(each))) if isinstance(each, list) else str(each) for each in swept)
-        said += f"; {names} had left its group and was killed"
-    if lingering:
-        said += f"; {lingering} of its descendants live on"
+    if swept := _names(data.get("swept")):
+        said += f"; {swept} had left its group and was killed"
+    if outlived := _names(data.get("outlived")):
+        said += f"; {outlived} did not end with it and was killed"
+    if data.get("unnamed"):
+        said += f"; so were {data['unnamed']} more"
+    if data.get("lingering"):
+        left = _names(data.get("left"), data["lingering"])
+        said += f"; {data['lingering']} of its descendants live on{f': {left}' if left else ''}"
     return said
+
+
+def _names(processes: object, count: object = None) -> str:
+    """Name processes, of many the first ones and how many more there are; `count` where not all are listed."""
+    if not isinstance(processes, list | tuple) or not processes:
+        return ""
+    first = [" ".join(map(str, reversed(each))) if isinstance(each, list) else str(each) for each in processes[:_NAMED]]
+    more = (count if isinstance(count, int) else len(processes)) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 def _with_pid(data: Data) -> str:
@@ -144,6 +166,11 @@ def _unkillable(data: Data) -> str:
     left = data.get("pids")
     pids = f" (pids {', '.join(map(str, left))})" if isinstance(left, list | tuple) and left else _pid(data)
     return f"does not die, not even of SIGKILL{pids}"
+
+
+def _stray(data: Data) -> str:
+    of = f"; its environment says it is of {data['of']}" if data.get("of") else ""
+    return f"process {data.get('pid', '?')} ({data.get('comm', '?')}) was orphaned and is of no run{of}: it is let be"
 
 
 def _scaled(data: Data) -> str:
@@ -208,6 +235,17 @@ def _trouble(part: str) -> Callable[[Data], str]:
     return lambda data: f"{part}: {data.get('text', '')}"
 
 
+def _upgraded(data: Data) -> str:
+    old, new = data.get("old"), data.get("new")
+    became = f"{new} (as before)" if old == new else f"{old} to {new}"
+    return f"the {data.get('part') or 'core'} was upgraded: {became}, {data.get('processes', '?')} processes untouched"
+
+
+def _upgrade_refused(data: Data) -> str:
+    part = f"the new {data['part']} cannot take over, the one that runs goes on: " if data.get("part") else ""
+    return f"upgrade refused: {part}{data.get('reason') or 'no reason was told'}"
+
+
 def _text(name: str, before: str = "") -> Callable[[Data], str]:
     return lambda data: f"{before}{data.get(name, '')}"
 
@@ -231,6 +269,7 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "cleared": lambda data: f"has nothing left of its last run{_rest(data)}",
     "killed": _killed,
     "unkillable": _unkillable,
+    "stray": _stray,
     "removed": lambda _: "was removed",
     "added": lambda _: "was added",
     "scaled": _scaled,
@@ -249,6 +288,8 @@ _SENTENCES: dict[str, Callable[[Data], str]] = {
     "core_replaced": _core("took over from another one"),
     "core_ready": _core("is ready"),
     "core_stopping": lambda data: f"core is done, exit status {data.get('code', '?')}",
+    "upgraded": _upgraded,
+    "upgrade_refused": _upgrade_refused,
     "shutdown": _text("reason", "everything is being stopped: "),
     "asked": lambda data: f"request: {_request(data)}",
     "denied": _denied,

@@ -102,12 +102,13 @@ class Server:
         self._answers: OrderedDict[tuple[str, str], list[bytes] | None] = OrderedDict()
         self._remembered = 0
         self._late: dict[tuple[str, str], list[Peer]] = {}
+        self._whose: dict[str, str] = {}
+        """Who asked each open request: behind this, requests are known by their ids alone."""
         self._away: dict[str, Counter[str]] = {}
         self._counts: Counter[str] = Counter()
         self._topics: set[str] = set()
         self._changed = False
-        self.grants: Grants = grants(os.getuid(), (), (), gid)
-        """Who has which role; it may be replaced at any time."""
+        self._grants: Grants = grants(os.getuid(), (), (), gid)
         self.remote: Remote | None = None
         self.on_topics: Callable[[], None] = lambda: None
         self.on_gone: Callable[[str, int], bool] = lambda *_: False
@@ -117,6 +118,18 @@ class Server:
     def fds(self) -> list[int]:
         """Return the descriptors to poll."""
         return [self._commands.fd, self._events.fd, *(self.remote.fds if self.remote is not None else ())]
+
+    @property
+    def grants(self) -> Grants:
+        """Return who has which role; it may be replaced at any time, and holds for connections that are there."""
+        return self._grants
+
+    @grants.setter
+    def grants(self, granted: Grants) -> None:
+        self._grants = granted
+        for each in self._events.connections.values():
+            for topic in [topic for topic in each.interests if not self._may_hear(each, topic)]:
+                self._drop(each, topic)
 
     @property
     def topics(self) -> set[str]:
@@ -132,12 +145,13 @@ class Server:
         """Bind again after somebody removed the socket files."""
         self.bind()
 
-    def close(self) -> None:
-        """Say what is still to be said and close. The files go too: one that is left tells of a core that died."""
+    def close(self, *, to_be_bound_again: bool = False) -> None:
+        """Say what is still to be said and close. The files go too: one that is left tells that a core will follow."""
         for port, path in zip((self._commands, self._events), self._paths, strict=True):
             port.close(0.2)
-            with suppress(OSError):
-                os.unlink(path)
+            if not to_be_bound_again:
+                with suppress(OSError):
+                    os.unlink(path)
         if self.remote is not None:
             self.remote.close()
 
@@ -196,11 +210,12 @@ class Server:
         """Hand a request over, once: a repeated id gets the first one's answer, now or when it is there."""
         key = _key(asked)
         if key not in self._answers:
-            if not self._opened(asked):
-                message = f"{OPEN} requests of this connection wait for their effect already"
-                self._refuse(asked.peer, asked.request.id, Refused(message, "wait for answers before you ask more"))
+            refusal = self._refusal(asked)
+            if refusal is not None:
+                self._refuse(asked.peer, asked.request.id, refusal)
                 return
             self._answers[key] = None
+            self._whose[asked.request.id] = asked.peer.principal
             self._forget_old()
             self._on_request(asked)
             return
@@ -214,6 +229,15 @@ class Server:
         late = self._late.setdefault(key, [])
         if len(late) < OPEN:
             late.append(peer)
+
+    def _refusal(self, asked: Asked) -> Refused | None:
+        """Return why a request cannot be opened, None once it is."""
+        if self._whose.get(asked.request.id, asked.peer.principal) != asked.peer.principal:  # ids are told in events
+            return Refused("an open request of somebody else has this `id`", "make ids up at random")
+        if not self._opened(asked):
+            message = f"{OPEN} requests of this connection wait for their effect already"
+            return Refused(message, "wait for answers before you ask more")
+        return None
 
     def _opened(self, asked: Asked) -> bool:
         """Count a request that is open; return False when its peer has too many of them."""
@@ -246,6 +270,7 @@ class Server:
             key = (_principal(each), request_id)
             if key not in self._late and self._answers.get(key, ()) is None and self.on_gone(request_id, each.number):
                 del self._answers[key]
+                self._whose.pop(request_id, None)
 
     def answer(self, asked: Asked, result: object, raw: bytes | None = None, *, keep: bool = True) -> None:
         """Send a result; `keep` False: do not remember it (reading twice is harmless, and the answer may be large)."""
@@ -258,6 +283,7 @@ class Server:
 
     def _finish(self, asked: Asked, frames: list[bytes], keep: bool) -> None:
         key = _key(asked)
+        self._whose.pop(asked.request.id, None)
         if keep:
             self._answers[key] = frames
             self._remembered += sum(map(len, frames))

@@ -6,6 +6,7 @@ daemon polls `fileno()`, and writes again when `backlog` says that the shim was 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -15,15 +16,25 @@ import termios
 import time
 from typing import Any
 
+from msgspec.structs import replace
+
 from taskmaster_core import machine
+from taskmaster_core.custody import Custody
 from taskmaster_core.machine import Stimulus
+from taskmaster_core.shim import rights
 from taskmaster_core.shim.frames import BadFrame, Decoder, encode
 from taskmaster_core.spec import Exit, Key, parse_key
 
 Document = dict[str, Any]
 
+LEFT_NAMED = 10
+"""So many of those who live on are kept by name; `show` has them all."""
+
 _READ = 1 << 16
 """Bytes read at once; more would be mapped and unmapped for each of the short frames of every day."""
+
+_FOR_NOW = (errno.ENOMEM, errno.ENOBUFS)
+"""The kernel has no memory at this moment; that says nothing about the shim."""
 
 
 class LinkClosed(Exception):
@@ -33,7 +44,10 @@ class LinkClosed(Exception):
 class ShimLink:
     """Hold the core's end of the socketpair."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, custody: Custody | None = None) -> None:
+        self.custody = custody if custody is not None else Custody()
+        """The descriptors that this wire and those before it brought."""
+        self._groups: rights.Groups = []
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(False)
         os.set_inheritable(fd, False)
@@ -49,6 +63,9 @@ class ShimLink:
         """Let go of the wire; `fileno` is -1 from now on, and what was kept is dropped."""
         self._out.clear()
         self._socket.close()
+        for group in self._groups:
+            rights.close(group)
+        self._groups.clear()
 
     @property
     def backlog(self) -> bool:
@@ -85,17 +102,21 @@ class ShimLink:
         except BlockingIOError:
             return
         except OSError as error:
-            raise LinkClosed(str(error)) from error
+            if error.errno not in _FOR_NOW:
+                raise LinkClosed(str(error)) from error
 
     def receive(self) -> list[Document]:
         """Return the reports that have come, in order; raise LinkClosed at the end of the wire."""
         reports: list[Document] = []
         while True:
+            known = len(self._groups)
             try:
-                data = self._socket.recv(_READ)
+                data = rights.receive(self._socket, _READ, self._groups)
             except BlockingIOError:
                 return reports
             except OSError as error:
+                if error.errno in _FOR_NOW:
+                    return reports
                 data, why = b"", str(error)
             else:
                 why = "the shim closed the wire"
@@ -105,12 +126,24 @@ class ShimLink:
                 raise LinkClosed(why)
             self._unread = None
             try:
+                more = len(self._groups) > known  # bytes with descriptors come alone, however many wait behind them
                 for frame in self._decoder.feed(data):
-                    reports += frame
+                    reports += [report for report in frame if not self._keep(report)]
             except BadFrame as error:
                 raise LinkClosed(f"the wire to the shim is torn: {error}") from error
-            if len(data) < _READ:
+            if len(data) < _READ and not more:
                 return reports
+
+    def _keep(self, report: Document) -> bool:
+        """Follow what a report says of descriptors; tell whether that is all it says."""
+        kind = report.get("t")
+        if kind == "fds" and report["what"] != "none":
+            fds = rights.claim(self._groups, report["what"])
+            self.custody.take(report["key"], report["run"], report["what"], fds)
+            return True
+        if kind in ("fds", "failed") or (kind == "exited" and not report.get("lingering")):
+            self.custody.drop(report["key"], report["run"])
+        return False
 
 
 def signal_name(number: int) -> str:
@@ -138,12 +171,27 @@ def signal_number(text: str) -> int:
 
 def end_of(report: Document) -> Exit:
     """Return the end a report tells of; one without code and signal is not known."""
+    return _with_loss(_end_of(report), report)
+
+
+def _end_of(report: Document) -> Exit:
     number = report.get("signal")
     if number is not None:
         oom = str(report.get("oom") or "")
         return Exit(signal=signal_name(number), signum=number, core=bool(report.get("core")), oom=oom)
     code = report.get("code")
     return Exit(code=code, oom=str(report.get("oom") or "")) if code is not None else Exit(message="not known how")
+
+
+_LOST = {"terminal": "its terminal was lost with the shim", "pipe": "its input ended with the shim"}
+
+
+def _with_loss(end: Exit, report: Document) -> Exit:
+    """Add what of the run died with a shim, where that may be why it ended."""
+    lost = _LOST.get(str(report.get("lost")), "")
+    if not lost or (report["lost"] == "terminal" and (end.code is not None or end.signal not in (None, "SIGHUP"))):
+        return end
+    return replace(end, message=f"{end.message}; {lost}" if end.message else lost)
 
 
 def _text(words: str) -> str:
@@ -153,6 +201,18 @@ def _text(words: str) -> str:
 
 def _failure(report: Document) -> Exit:
     return Exit(stage=report["stage"], errno=report.get("errno") or "", message=_text(report.get("message") or ""))
+
+
+def _exited(run: int, report: Document) -> machine.Exited:
+    return machine.Exited(
+        run, end_of(report), report.get("lingering") or 0, _names(report, "swept"),
+        left=_names(report, "left", "{pid} {comm}")[:LEFT_NAMED],
+        outlived=_names(report, "outlived"), unnamed=report.get("unnamed") or 0,
+    )  # fmt: skip
+
+
+def _names(report: Document, field: str, form: str = "{comm} ({pid})") -> tuple[str, ...]:
+    return tuple(_text(form.format(pid=pid, comm=comm)) for pid, comm in report.get(field) or ())
 
 
 def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
@@ -167,8 +227,7 @@ def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
         case "failed":
             return key, machine.SpawnFailed(run, _failure(report))
         case "exited":
-            swept = tuple(_text(f"{comm} ({pid})") for pid, comm in report.get("swept") or ())
-            return key, machine.Exited(run, end_of(report), report.get("lingering") or 0, swept)
+            return key, _exited(run, report)
         case _:
             return key, machine.Unkillable(run, tuple(report.get("pids") or ()))
 

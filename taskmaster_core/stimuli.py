@@ -5,6 +5,8 @@ Decides nothing. The machine has a row for each of them; the supervisor and the 
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from taskmaster_core.spec import Exit, Goal
@@ -91,6 +93,22 @@ class Exited(Struct, frozen=True):
     exit: Exit
     lingering: int = 0
     swept: tuple[str, ...] = ()
+    """Who had left the group and was killed."""
+    left: tuple[str, ...] = ()
+    """Who lives on, as "4711 sleep"; not all of many."""
+    outlived: tuple[str, ...] = ()
+    """Who was in the group, did not end with the leader and was killed."""
+    unnamed: int = 0
+    """So many more were killed."""
+
+    def rest(self) -> dict[str, Any]:
+        """Return the fields of an event that tell who lives on."""
+        return {"lingering": self.lingering} | ({"left": list(self.left)} if self.left else {})
+
+    def killed(self) -> dict[str, Any]:
+        """Return the fields of an event that tell who had to be killed beside the leader."""
+        more = {"outlived": list(self.outlived), "unnamed": self.unnamed}
+        return {"swept": list(self.swept)} | {name: value for name, value in more.items() if value}
 
 
 class Unkillable(Struct, frozen=True):
@@ -101,7 +119,9 @@ class Unkillable(Struct, frozen=True):
 
 
 class Deadline(Struct, frozen=True):
-    """Report that `Proc.deadline` has passed."""
+    """Report that `Proc.deadline` has passed, and how many seconds ago."""
+
+    late: float = 0.0
 
 
 class LinkLost(Struct, frozen=True):

@@ -23,6 +23,8 @@ TOPIC = "tty."
 MOST = 1 << 15
 """Bytes typed in one request."""
 CROWD = 50
+MINE = 20
+"""So many of one user, or key: nobody can keep the others out."""
 """So many may be attached to one terminal."""
 WIDEST = 10_000
 """Columns or rows of a terminal."""
@@ -61,10 +63,15 @@ def _size(asked: Asked) -> tuple[int, int] | None:
 
 
 def _lease(ops: Ops, asked: Asked) -> Lease:
-    lease = ops.runtime.leases.find(arg(asked, "lease", str, default=""))
+    lease = ops.runtime.leases.find(_own(asked, arg(asked, "lease", str, default="")))
     if lease is None:
         raise Refused("this client is not attached any more", "attach again")
     return lease
+
+
+def _own(asked: Asked, id_: str) -> str:
+    """Return a lease's id among those of everybody: clients make them up, and none may mean another's by it."""
+    return f"{asked.peer.principal} {id_}"
 
 
 def _terminal_of(ops: Ops, asked: Asked) -> Proc:
@@ -141,11 +148,15 @@ def attach(ops: Ops, asked: Asked) -> None:
     id_ = arg(asked, "lease", str, default="")
     if not 0 < len(id_) <= 64:
         raise UsageError("`lease` must be 1 to 64 characters, made up by the client")
+    id_ = _own(asked, id_)
     since, size = _number(asked, "since", 1 << 62), _size(asked)
     same_run = _number(asked, "run", 1 << 62) == proc.run
     known, before = runtime.leases.find(id_), runtime.leases.writer(proc.key)
     if known is None and len(runtime.leases.on(proc.key)) >= CROWD:
         raise Refused(f"{CROWD} are attached to {proc.key} already")
+    mine = [each for each in runtime.leases.on(proc.key) if each.id.startswith(_own(asked, ""))]
+    if known is None and len(mine) >= MINE:
+        raise Refused(f"{MINE} clients of yours are attached to {proc.key} already", "leave one of them")
     lease = runtime.leases.grant(
         id_, proc.key, asked.peer.who, write=arg(asked, "write", bool, default=True),
         takeover=arg(asked, "takeover", bool, default=False), now=runtime.now(),
@@ -164,6 +175,11 @@ def attach(ops: Ops, asked: Asked) -> None:
 
 def _shown(runtime: Runtime, asked: Asked, lease: Lease, report: Report) -> None:
     gone = bool(report["gone"])
+    if report.get("bare") and runtime.server is not None:
+        runtime.leases.drop(lease.id)
+        why = Refused(f"{lease.key} lives on without its terminal, which was lost", f"taskmaster restart {lease.key}")
+        runtime.server.refuse(asked, why, keep=False)
+        return
     raw = b"" if gone else binascii.a2b_base64(report["data"])
     said = {
         **_standing(runtime, lease), "key": str(lease.key), "run": report["run"], "waiting": gone,
@@ -190,6 +206,8 @@ def type_in(ops: Ops, asked: Asked) -> None:
     if proc is None or arg(asked, "run", int, default=proc.run) != proc.run:
         raise Refused("the run that was typed to has ended")
     order = {"t": "input", "key": str(lease.key), "run": proc.run, "data": data}
+    if number and runtime.linked:
+        lease.typed = (proc.run, number)
     runtime.order({**order, "lease": lease.id, "n": number} if number else order)
     runtime.reply(asked, {}, keep=False)
 
@@ -232,13 +250,13 @@ def _end(runtime: Runtime, lease: Lease, cause: Cause, why: str) -> None:
 def _expire_later(runtime: Runtime) -> None:
     """See to it that who vanishes is not waited for."""
     due = runtime.leases.deadline
-    if due is not None and not runtime.lease_timer:
-        runtime.lease_timer = True
+    if due is not None and not runtime.leases.timed:
+        runtime.leases.timed = True
         runtime.timers.at(due, lambda: _expire(runtime))
 
 
 def _expire(runtime: Runtime) -> None:
-    runtime.lease_timer = False
+    runtime.leases.timed = False
     for lease in runtime.leases.overdue(runtime.now()):
         _end(runtime, lease, Cause("deadline"), "was not heard of any more")
     _expire_later(runtime)
@@ -267,7 +285,7 @@ def heard(runtime: Runtime, report: Report) -> bool:
             _publish(runtime, report["key"], said, binascii.a2b_base64(report["data"]))
         case "choked":
             _publish(runtime, report["key"], {"run": report["run"], "choked": report["why"]})
-        case "screen" | "took":
+        case "screen" | "took" | "trees":
             call = runtime.awaited.pop(str(report["id"]), None)
             if call is not None:
                 call(report)
@@ -287,6 +305,14 @@ def forsake(runtime: Runtime) -> None:
     calls, runtime.awaited = runtime.awaited, {}
     for call in calls.values():
         call({"why": "the shim died meanwhile: it may have been typed, or not", "gone": True, "key": "", "run": 0})
+
+
+def resume(runtime: Runtime) -> None:
+    """Have those who are attached ask again: another shim paints, which remembers less."""
+    for key in {lease.key for lease in runtime.leases}:
+        proc = runtime.supervisor.procs.get(key)
+        if proc is not None:
+            _publish(runtime, str(key), {"run": proc.run, "resumed": True})
 
 
 def _moved(runtime: Runtime, report: Report, news: Report) -> None:

@@ -34,6 +34,8 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._number = count()
+        self.now = 0.0
+        """The instant of the last look: what is called may be long overdue, and plans its next call by this."""
 
     def at(self, when: float, call: Callable[[], None]) -> Timer:
         """Call `call` once `when` has come."""
@@ -50,6 +52,7 @@ class Timers:
 
     def run(self, now: float) -> None:
         """Call everything that is due, in order."""
+        self.now = now
         while (first := self.deadline) is not None and first <= now:
             timer = heappop(self._heap)[2]
             call, timer.call = timer.call or _nothing, None

@@ -203,7 +203,8 @@ class Descent:
     def _add(self, root: Root, living: Mapping[int, Process], at: float) -> Reading:
         tally = self._tallies.setdefault(root, Tally())
         tally.take({pid: process.stat.seen for pid, process in living.items()}, int(at * TICKS))
-        return Reading(at, tally.ticks / TICKS, sum(process.rss for process in living.values()))
+        away = sum(process.stat.group != root.pid for process in living.values())
+        return Reading(at, tally.ticks / TICKS, sum(process.rss for process in living.values()), away)
 
     def _drop(self, process: Process) -> None:
         process.close()
@@ -252,7 +253,7 @@ class Trees:
         for root in roots:
             if root not in self._groves:
                 path = self._groups.of(root)
-                self._groves[root] = Grove(self.files, path) if path is not None else None
+                self._groves[root] = Grove(self.files, path, root.pid) if path is not None else None
                 yield
 
     def _fell(self, root: Root) -> None:

@@ -23,6 +23,7 @@ REMEDIES = {
     "starts": "raise what is short (see the errno: LimitNOFILE, TasksMax, memory, disk); it is tried again by itself",
     "watch": "sysctl fs.inotify.max_user_instances and max_user_watches; `taskmaster reload` works all the same",
     "shim": "is it stopped (kill -CONT PID) or starved? jobs live, their output waits in pipes",
+    "terminals": "raise LimitNOFILE: without a copy of it in the core a terminal or an input ends with the shim",
     "remote": "see docs/security.md",
     "keys": "see docs/security.md",
 }

@@ -162,7 +162,12 @@ def _end(proc: Proc) -> Iterable[str]:
     another = proc.state in ALIVE and not proc.lingering  # with something lingering it is the last run that is cleared
     yield f"its run {proc.run - another} ended: {describe(proc.exit)}"
     if proc.lingering:
-        yield f"{proc.lingering} of its descendants live on"
+        yield f"{proc.lingering} of its descendants live on{_named(proc)}"
+
+
+def _named(proc: Proc) -> str:
+    more = f" and {proc.lingering - len(proc.left)} more" if proc.lingering > len(proc.left) else ""
+    return f": {', '.join(proc.left)}{more}" if proc.left else ""
 
 
 def _policy(proc: Proc) -> Iterable[str]:

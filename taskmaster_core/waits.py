@@ -6,7 +6,7 @@ answers with the outcome of each of its processes, once all are settled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -125,8 +125,18 @@ class Waits:
 def outcome(key: Key, proc: Proc | None, *, ok: bool, note: str = "") -> Outcome:
     """Return what is to be told of one process."""
     state = proc.state.value if proc is not None else "gone"
-    reason = note or ("" if ok or proc is None else proc.reason)
+    reason = note or (left_behind(proc.lingering, proc.left) if ok and proc is not None else "")
+    reason = reason or ("" if ok or proc is None else proc.reason)
     return Outcome(str(key), ok, state, reason, proc.pid if proc is not None else None)
+
+
+def left_behind(lingering: int, left: Sequence[str]) -> str:
+    """Say who of an ended run still runs, "" if nobody does: the first by pid and name, of the others how many."""
+    if not lingering:
+        return ""
+    names = ", ".join(left) + (f" and {lingering - len(left)} more" if lingering > len(left) else "") if left else ""
+    runs = "1 process of it still runs" if lingering == 1 else f"{lingering} processes of it still run"
+    return f"{runs}: {names}" if names else runs
 
 
 def _done(outcomes: list[Outcome]) -> Done:

@@ -128,6 +128,10 @@ class ProcessView(Struct):
     ready: bool | None = None
     cpu: float | None = None
     rss: int | None = None
+    away: int | None = None
+    """How many of its descendants have left its group while it runs; None where nobody has looked."""
+    attached: str = ""
+    """Who is attached to its terminal, in words; told by `status` and `show` only."""
 
 
 class JobView(Struct):
@@ -164,6 +168,9 @@ class CoreView(Struct):
     """What saving the config does: apply, ask or off."""
     pending: int = 0
     """Changes of a valid save that was held back; `reload` applies them."""
+    now: float = 0.0
+    """The core's wall clock as it answered: ages are counted by it, for the client's may differ. 0: not told."""
+    shim_version: str = ""
 
 
 class Status(Struct):
@@ -211,7 +218,7 @@ class Outcome(Struct, omit_defaults=True):
     ok: bool
     state: str
     note: str = ""
-    """Why not, or that it was so already."""
+    """Why not, or that it was so already, or who of it still runs."""
     pid: int | None = None
 
 
@@ -303,6 +310,8 @@ class Beat(Struct):
     seq: int
     batches: int = 0
     """The number of the newest batch of states."""
+    at: float = 0.0
+    """The core's wall clock: what ages are counted by, for the client's may differ. 0: this core does not tell."""
 
 
 class Metrics(Struct):

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import textual
 from rich.console import Console
 from textual import events
-from textual._compositor import CompositorUpdate
+from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate
 from textual.app import App
 from textual.filter import LineFilter, Monochrome, NoColor
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.timer import Timer
@@ -34,6 +34,7 @@ from taskmaster_tui.live import Live
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
+    from textual.strip import Strip
 
 LOWEST, BEYOND = (8, 2, 8), (9, 0, 0)  # read and tried; another major version may have moved what is used here
 ROW = 2  # where the cursor is asked for: in row 1 an answer could be the key F3 with shift, alt or ctrl (CSI 1;2R)
@@ -69,6 +70,47 @@ def never_skip() -> None:
 
     set_timer.rings = True  # type: ignore[attr-defined]
     MessagePump.set_timer = set_timer  # type: ignore[method-assign]
+
+
+def render_what_changed() -> None:
+    """Render for a partial update only the widgets that something changed in.
+
+    Textual renders all within the smallest rectangle around everything that changed: a clock on top and an age at the
+    bottom are the whole screen, once a second.
+    """
+    partial, renders = Compositor.render_partial_update, Compositor._get_renders  # noqa: SLF001
+    if getattr(partial, "sparing", False) or not known():
+        return
+
+    @wraps(partial)
+    def render_partial_update(self: Compositor) -> ChopsUpdate | None:
+        under_way.append((self, list(self._dirty_regions)))
+        try:
+            return partial(self)
+        finally:
+            under_way.pop()
+
+    @wraps(renders)
+    def get_renders(self: Compositor, crop: Region | None = None) -> Iterator[tuple[Region, Region, list[Strip]]]:
+        if not under_way or under_way[-1][0] is not self:  # the whole, or what lies below a dialog
+            return iter(renders(self, crop))
+        visible, changed = self.visible_widgets, under_way[-1][1]
+        part = {
+            widget: (region, clip)
+            for widget, (region, clip) in visible.items()
+            if any(clip.overlaps(each) and region.overlaps(each) for each in changed)
+        }
+        self._visible_widgets = part
+        try:
+            return iter(list(renders(self, crop)))
+        finally:
+            if self._visible_widgets is part:  # else a widget has had something moved while it rendered
+                self._visible_widgets = visible
+
+    under_way: list[tuple[Compositor, list[Region]]] = []
+    render_partial_update.sparing = True  # type: ignore[attr-defined]
+    Compositor.render_partial_update = render_partial_update  # type: ignore[method-assign]
+    Compositor._get_renders = get_renders  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def question(number: int) -> str:
@@ -110,6 +152,7 @@ class Lean(CompositorUpdate):
 
 
 never_skip()
+render_what_changed()
 
 
 class Governed(InOrder):

@@ -95,7 +95,7 @@ ACT = (
     Action("job.reset", "Reset", "forget the failures counted so far", "ctrl+e", "taskmaster reset {sel}", "rows live write", group=_ACT),
     Action(
         "job.attach", "Attach", "give it this terminal; ctrl+] comes back", "a", "taskmaster attach {sel}",
-        "rows live write", 6, _ACT,
+        "rows live write terminal", 6, _ACT,
     ),
     Action("job.edit", "Edit", "edit this job in your editor, at its line", "e", "taskmaster edit {job}", "rows write", 8, _ACT),
     Action("job.why", "Why?", "why it is in this state, and what comes next", "d", "taskmaster why {sel}", "rows live", 7, "Look"),
@@ -108,7 +108,7 @@ JOBS = (
     Action("jobs.fold", "Fold", "fold, or go to the job of this process", "h,left", group=_MOVE),
     Action("jobs.unfold", "Unfold", "unfold, or go to the first process", "l,right", group=_MOVE),
     Action("jobs.filter", "Filter", "show what matches: name, state:fatal, @tag, cpu>50, !not", "slash", "taskmaster status {sel}", bar=9),
-    Action("jobs.problems", "Problems", "only what failed or is trying again", "exclamation_mark", "taskmaster status --failed", bar=10),
+    Action("jobs.problems", "Problems", "only what failed, is trying again or keeps restarting", "exclamation_mark", "taskmaster status --failed", bar=10),
     Action("jobs.mark", "Mark", "mark this row and go on", "space", bar=4, group=_ACT),
     Action("jobs.mark_range", "Mark range", "mark from the last mark to here", "V", group=_ACT),
     Action("jobs.mark_all", "Mark all", "mark all that is shown, or nothing", "asterisk", "taskmaster status all", group=_ACT),
@@ -229,10 +229,21 @@ class Context(NamedTuple):
     """There is a plan that would change something, or it is not known yet that there is none."""
     generation: bool = False
     """A generation is under the cursor."""
+    terminal: bool = False
+    """What is selected has a terminal."""
 
 
 _HIDES = frozenset({"write", "lost", "nocore", "empty"})
 """What is not needed in most sessions is not even shown there; the rest is shown dimmed when it is not given."""
+
+
+_RARE = frozenset({"terminal"})
+"""What few jobs have takes no room in the key bar where it is not given."""
+
+
+def barred(action: Action, context: Context) -> bool:
+    """Tell whether the key bar leaves an action out at the moment."""
+    return any(need in _RARE and not getattr(context, need) for need in action.needs.split())
 
 
 def available(action: Action, context: Context) -> bool | None:

@@ -139,10 +139,9 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
         """Return the name of the glyph set."""
         return self.options.glyphs or self.preferences.glyphs
 
-    @staticmethod
-    def now() -> float:
-        """Return the wall clock; one place, so that a test or a picture can stop it."""
-        return time.time()
+    def now(self) -> float:
+        """Return the time by the core's clock; one place, so that a test or a picture can stop it."""
+        return time.time() + self.world.ahead
 
     # What changed -----------------------------------------------------------------------------------------------------
 
@@ -165,8 +164,13 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
             lost=lost,
             nocore=phase is Phase.NO_CORE,
             empty=not self.world.jobs,
+            terminal=self._selected_has_terminal(),
             **dict.fromkeys(self.view.given() if self.view is not None else (), True),
         )
+
+    def _selected_has_terminal(self) -> bool:
+        job = self.world.job(self.view.selection().job) if self.view is not None else None
+        return job is not None and job.tty
 
     @property
     def view(self) -> View | None:
@@ -258,6 +262,9 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
             return "not connected: actions wait until the core is back"
         if "rows" in needs and not context.rows:
             return "nothing is selected"
+        if "terminal" in needs and not context.terminal and self.view is not None:
+            name = plain(self.view.selection().job)
+            return f"{name} has no terminal: `tty = true` in its [[task]] gives it one"
         return next((said for need, said in _NOT_NOW.items() if need in needs.split()), "not at the moment")
 
     # Saying -----------------------------------------------------------------------------------------------------------

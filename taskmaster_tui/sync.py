@@ -119,6 +119,10 @@ class Sync:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return
 
+    def _now(self) -> float:
+        """Return the time by the core's clock."""
+        return time() + self._world.ahead
+
     # Snapshots -------------------------------------------------------------------------------------------------------
 
     def ask(self, after: float = DEBOUNCE) -> None:
@@ -150,7 +154,8 @@ class Sync:
     def _take(self, status: wire.Status) -> None:
         before = {proc.key: proc.view.pid for proc in self._world.procs() if proc.view.pid is not None}
         another = self._follower is not None and self._world.boot != status.core.boot
-        self._world.load(status, time())
+        self._world.set_clock(status.core.now, time())
+        self._world.load(status, self._now())
         if another:
             self._replaced(before)
         self._n = status.core.batches
@@ -186,7 +191,7 @@ class Sync:
                 self.ask()
             self._n = batch.n
         shape = self._world.shape
-        keys = self._world.apply(batch, time())
+        keys = self._world.apply(batch, self._now())
         if keys:
             self._changes.rows(keys, world=self._world.shape != shape)
         if self._world.stale_shape:
@@ -201,7 +206,8 @@ class Sync:
 
     def _beat(self, beat: wire.Beat) -> None:
         if self._loaded:
-            self._world.as_of = time()
+            self._world.set_clock(beat.at, time())
+            self._world.as_of = self._now()
             if beat.batches > self._n and beat.boot == self._world.boot:
                 self.ask()  # batches come before the beat that counts them: one was dropped on the way
         if self._follower is None or self._catching is not None:

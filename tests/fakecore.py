@@ -84,6 +84,8 @@ class FakeCore:
         self.topics: set[str] = set()
         self.on_topics: Callable[[set[str]], None] = lambda topics: None
         self.seq = 7
+        self.ahead = 0.0
+        """Seconds by which its clock is ahead of that of its clients."""
         self._context = zmq.Context()
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._bell, self._ringer = os.pipe()
@@ -145,7 +147,7 @@ class FakeCore:
             time.sleep(0.005)
 
     def _pong(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"version": "0.1.0", "boot": self.boot, "seq": self.seq, "pid": 11}
+        return {"version": "0.1.0", "boot": self.boot, "seq": self.seq, "pid": 11, "now": time.time() + self.ahead}
 
     # Thread
 

@@ -56,7 +56,7 @@ class Instance:
         own = {
             "XDG_RUNTIME_DIR": str(self.dir / "run"), "XDG_STATE_HOME": str(self.dir / "state"),
             "XDG_CONFIG_HOME": str(self.dir / "config"), "HOME": str(self.dir / "home"), TAG: self.instance,
-            "PYTHONFAULTHANDLER": "1",
+            "PYTHONFAULTHANDLER": "1", **({} if os.geteuid() == 0 else {"TASKMASTER_TRACEABLE": "1"}),
         }  # fmt: skip
         return {**kept, **own, **more}
 
@@ -199,16 +199,17 @@ class Daemon(Instance):
         self.process: subprocess.Popen[bytes] | None = None
         self._orphaned = False  # the shim we started was killed; another one may have taken its place
         self._commands: list[subprocess.Popen[str]] = []
+        self.under: list[str] = []
+        """What execs it, as `unshare` does."""
 
     # Life -------------------------------------------------------------------------------------------------------------
 
     def start(self, *args: str, wait: bool = True, timeout: float = 20.0) -> Daemon:
         """Start `taskmaster core` in the foreground; with `wait` return once it answers and has its config."""
         self._orphaned = False
-        command = [sys.executable, "-m", "taskmaster_core", "core", "-f", str(self.config_path)]
         with self.stderr_path.open("ab") as err:
             self.process = subprocess.Popen(
-                [*command, "--instance", self.instance, *args], env=self.env, cwd=self.dir,
+                [*self.under, *self.server_command(), *args], env=self.env, cwd=self.dir,
                 stdin=subprocess.DEVNULL, stdout=err, stderr=err, start_new_session=True,
             )  # fmt: skip
         if wait:
@@ -293,6 +294,11 @@ class Daemon(Instance):
         return self.process.pid
 
     # Commands ---------------------------------------------------------------------------------------------------------
+
+    def server_command(self) -> list[str]:
+        """Return the command line that becomes the shim."""
+        core = [sys.executable, "-m", "taskmaster_core", "core", "-f", str(self.config_path)]
+        return [*core, "--instance", self.instance]
 
     def command(self, *args: str) -> list[str]:
         """Return the command line of `taskmaster` for this instance."""

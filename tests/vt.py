@@ -39,6 +39,7 @@ class Screen:
     def resize(self, columns: int, rows: int) -> None:
         self.columns, self.rows = columns, rows
         self.cells = [[" "] * columns for _ in range(rows)]
+        self.y = min(self.y, rows - 1)
 
     def lines(self) -> list[str]:
         return ["".join(row).rstrip() for row in self.cells]

@@ -11,7 +11,7 @@ from typing import Any
 
 from taskmaster_core.cli import parser
 from taskmaster_core.cli.call import Call
-from taskmaster_core.cli.suggest import near, own_version
+from taskmaster_core.cli.suggest import near, own_version, unlike
 from taskmaster_core.cli.table import BY_NAME
 from taskmaster_core.errors import ExitStatus, NoCore, UsageError
 from taskmaster_core.logs.sanitize import clean
@@ -29,6 +29,10 @@ def version(call: Call) -> int:
     call.out.say(own_version())
     core = facts["core"]
     call.out.say(f"core {core['version']} (pid {core['pid']})" if core else "core: none answers")
+    if core and core.get("shim_version"):
+        call.out.say(f"shim {core['shim_version']}")
+    if core and unlike(core):
+        call.out.hint("not of one release; what is installed takes over with: taskmaster upgrade")
     call.out.say(f"python {facts['python']}, libzmq {facts['libzmq']}, {facts['system']}")
     return ExitStatus.DONE
 

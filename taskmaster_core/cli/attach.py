@@ -299,7 +299,7 @@ class Visit:
             self._run, self._typed = said["run"], Typed()
             self._picture.anew(said["offset"], raw)
             self._resize()
-        elif self._fresh:
+        elif self._fresh and not self._picture.offset:  # else news has overtaken this answer
             self._picture.anew(said["offset"], raw)
         elif said["offset"] > self._picture.offset:
             self._picture.anew(said["offset"], raw)

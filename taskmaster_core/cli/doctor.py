@@ -19,6 +19,7 @@ from taskmaster_core import paths
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import plural
 from taskmaster_core.cli.rescue import holders
+from taskmaster_core.cli.suggest import unlike
 from taskmaster_core.errors import ExitStatus, NoCore, TaskmasterError
 from taskmaster_core.logs.sanitize import clean
 
@@ -210,8 +211,15 @@ def _core_checks(call: Call) -> Iterator[Check]:
         yield from _no_core(call, error)
         return
     yield Check("core", GOOD, f"answers at {call.client.commands}")
+    yield _releases(call.ask("ping", []))
     for each in answer["checks"]:
         yield Check(f"core: {each['name']}", GOOD if each["ok"] else BAD, each["text"], each.get("help", ""))
+
+
+def _releases(core: dict[str, Any]) -> Check:
+    differ = unlike(core)
+    remedy = "what is installed takes over, and no job is touched: taskmaster upgrade"
+    return Check("releases", PITY if differ else GOOD, differ or f"client, core and shim {core['version']}", remedy)
 
 
 def _no_core(call: Call, error: NoCore) -> Iterator[Check]:

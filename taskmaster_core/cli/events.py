@@ -5,16 +5,15 @@ It decides which events are asked for and how they look; the sentences are the p
 
 from __future__ import annotations
 
-import time
 from json import dumps
 from typing import Any
 
+from taskmaster_core.cli import clock
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.logs import stamp
 from taskmaster_core.cli.pick import Picker
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
-from taskmaster_core.logs.when import parse_when
 from taskmaster_core.sentences import level, sentence
 
 LINES = 100
@@ -45,7 +44,7 @@ def _args(call: Call) -> Document:
     if since is None:
         return {"n": LINES} | args
     number = since.removeprefix("#")
-    return args | ({"since": int(number)} if number.isdigit() else {"since_time": parse_when(since, time.time())})
+    return args | ({"since": int(number)} if number.isdigit() else {"since_time": clock.when(call, since)})
 
 
 def _follow(call: Call, picker: Picker, last: int) -> None:

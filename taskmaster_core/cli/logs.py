@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from taskmaster_core.cli import clock
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import PALETTE, columns
 from taskmaster_core.cli.pick import Picker
 from taskmaster_core.errors import ExitStatus, UsageError
 from taskmaster_core.logs.sanitize import clean, clean_line
-from taskmaster_core.logs.when import parse_when
 
 if TYPE_CHECKING:
     from taskmaster_core.client import Message, Subscription
@@ -58,10 +58,10 @@ def logs(call: Call) -> int:
 
 
 def _args(call: Call) -> dict[str, Any]:
-    options, now = call.options, time.time()
+    options = call.options
     args: dict[str, Any] = {
-        "since": None if options.since is None else parse_when(options.since, now),
-        "until": None if options.until is None else parse_when(options.until, now),
+        "since": None if options.since is None else clock.when(call, options.since),
+        "until": None if options.until is None else clock.when(call, options.until),
         "pattern": options.grep,
         "n": options.lines,
         "raw": options.raw or None,

@@ -5,18 +5,20 @@ It decides only how the core's answer is laid out.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from taskmaster_core.cli import clock
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.logs import stamp
-from taskmaster_core.cli.out import Out
+from taskmaster_core.cli.out import Out, span
 from taskmaster_core.cli.status import HEAD, RIGHT, process_row, shown_state, state_cell
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_core.sentences import BY_MEMORY
 
 Document = dict[str, Any]
+
+_HALTED = {"stopped": "its main process stands still (T)", "frozen": "its control group is frozen"}
 
 _ELSEWHERE = frozenset({"name", "argv", "baseenv", "fileenv", "env"})
 """Keys of a spec that are shown already: the command as it was written, the names of all variables together."""
@@ -31,11 +33,11 @@ def show(call: Call) -> int:
     for number, entry in enumerate(answer["jobs"]):
         if number:
             call.out.say()
-        _show_job(call.out, entry)
+        _show_job(call.out, entry, clock.of(answer))
     return ExitStatus.DONE
 
 
-def _show_job(out: Out, entry: Document) -> None:
+def _show_job(out: Out, entry: Document, now: float) -> None:
     job = entry.get("job", entry)
     out.say(f"{out.paint(clean(job['name']), 'name')}  {_painted_state(out, job['state'])}")
     for key, value in job["spec"].items():
@@ -45,11 +47,11 @@ def _show_job(out: Out, entry: Document) -> None:
     _pair(out, "by hand", ", ".join(entry.get("by_hand", [])))
     if job["processes"]:
         out.say()
-        now = time.time()
         out.table(HEAD, [process_row(out, each["key"], each, now) for each in job["processes"]], right=RIGHT)
         out.say()
     for process in job["processes"]:
-        _show_process(out, process, entry.get("paths", {}).get(process["key"], {}))
+        key = process["key"]
+        _show_process(out, process, entry.get("paths", {}).get(key, {}), entry.get("trees", {}).get(key, {}), now)
 
 
 def _painted_state(out: Out, state: str) -> str:
@@ -57,7 +59,7 @@ def _painted_state(out: Out, state: str) -> str:
     return out.paint(cell, cell.style)
 
 
-def _show_process(out: Out, process: Document, paths: Document) -> None:
+def _show_process(out: Out, process: Document, paths: Document, tree: Document, now: float) -> None:
     out.say(out.paint(clean(process["key"]), "name"))
     facts = {
         "goal": process["goal"],
@@ -67,12 +69,25 @@ def _show_process(out: Out, process: Document, paths: Document) -> None:
         "last end": ended(process.get("exit") or {}),
         "tries": str(process["tries"]) if process.get("tries") else "",
         "held": "not started again by itself" if process.get("held") else "",
+        "halted": _HALTED.get(tree.get("halted", ""), ""),
+        "attached": process.get("attached", ""),
         "lingering": str(process["lingering"]) if process.get("lingering") else "",
         "stdout": paths.get("out", ""),
         "stderr": paths.get("err", ""),
     }
     for name, value in facts.items():
         _pair(out, name, value)
+    _show_relatives(out, tree, now)
+
+
+def _show_relatives(out: Out, tree: Document, now: float) -> None:
+    """Print who of its descendants is on his own: pid, what it is, for how long."""
+    for number, each in enumerate(tree.get("relatives", ())):
+        how = f"outlived run {each['run']}" if each["ended"] else "left the group"
+        line = f"{each['pid']} {each['command']} ({how}, {span(now - each['started_at'])})"
+        _pair(out, "" if number else "descendants", line)
+    if tree.get("more"):
+        _pair(out, "", f"and {tree['more']} more")
 
 
 def ended(exit_: Document) -> str:

@@ -6,13 +6,14 @@ are the core's; nothing is acted on.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from taskmaster_core.cli import clock
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import Cell, Out, plural, span
+from taskmaster_core.cli.suggest import unlike
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
 
@@ -55,7 +56,7 @@ def show(call: Call, answer: Document) -> int:
         call.out.data({**answer, "jobs": jobs})
     else:
         banner(call.out, answer["core"])
-        _print_table(call, jobs)
+        _print_table(call, jobs, clock.of(answer["core"]))
     failed = any(shown_state(process) in FAILED for job in jobs for process in job["processes"])
     return ExitStatus.NOT_AS_ASKED if failed else ExitStatus.DONE
 
@@ -67,8 +68,8 @@ def _chosen(jobs: list[Document], *, failed: bool) -> list[Document]:
     return [job for job in kept if job["processes"]]
 
 
-def _print_table(call: Call, jobs: list[Document]) -> None:
-    now = time.time()
+def _print_table(call: Call, jobs: list[Document], now: float) -> None:
+    clock.compare(call.out, now)
     failed = getattr(call.options, "failed", False)
     procs = failed or getattr(call.options, "procs", False)
     rows = [row for job in jobs for row in _rows(call.out, job, now, procs=procs)]
@@ -89,6 +90,8 @@ def banner(out: Out, core: Document) -> None:
         out.hint(f"{plural(len(warnings), 'warning')} about the config: taskmaster check")
     for trouble in core.get("troubles", []):
         out.complain(f"{out.paint('trouble:', 'bad', out.stderr)} {clean(str(trouble))}")
+    if releases := unlike(core):
+        out.hint(f"not of one release: {releases}; what is installed takes over with: taskmaster upgrade")
     if core.get("stopping"):
         out.hint("the core is stopping everything")
 
@@ -198,8 +201,16 @@ def note(process: Document, now: float) -> str:
     """Say why a process is not simply running, and since when."""
     state, reason = shown_state(process), process.get("reason") or ""
     if state == "running":
-        return "held" if process.get("held") else ""
+        away, attached = process.get("away"), process.get("attached")
+        parts = [
+            "held" if process.get("held") else "",
+            f"attached: {attached}" if attached else "",
+            f"{away} left its group" if away else "",
+        ]
+        return ", ".join(part for part in parts if part)
     if state == "backoff" and process.get("next_start_at"):
         reason = f"next try in {span(max(0.0, process['next_start_at'] - now))}: {reason}"
+    if process.get("lingering"):
+        reason = ", ".join(part for part in (reason, f"{process['lingering']} lingering") if part)
     since = f"since {span(now - process['since'])}" if process.get("since") else ""
     return ", ".join(part for part in (reason, since) if part)

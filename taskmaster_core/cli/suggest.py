@@ -6,7 +6,8 @@ It decides nothing about commands. Parser and handlers call it when something wa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from taskmaster_core import __version__
 
@@ -22,6 +23,14 @@ def near(word: str, known: Iterable[str]) -> str:
 def own_version() -> str:
     """Return the version of this client."""
     return f"taskmaster {__version__}"
+
+
+def unlike(core: Mapping[str, Any]) -> str:
+    """Return that client, core and shim are not of one release, "" if they are (`core` as `ping` and `status` tell)."""
+    releases = {"client": __version__, "core": core["version"], "shim": core.get("shim_version") or core["version"]}
+    if len(set(releases.values())) == 1:
+        return ""
+    return ", ".join(f"{part} {release}" for part, release in releases.items())
 
 
 def colorless() -> bool:

@@ -378,6 +378,19 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "upgrade",
+        "more",
+        "replace the running core and shim by what is installed now; jobs are not touched",
+        "upgrade:upgrade",
+        (
+            Arg(("--core",), "the core only", {"action": "store_true"}),
+            Arg(("--shim",), "the shim only", {"action": "store_true"}),
+        ),
+        "Install the new release first, in the place of the old one. Both are tried with the real state before "
+        "anything is ended; what is not fit is refused (status 7), and the one that runs goes on.",
+        ("pip install --upgrade taskmaster-tui && taskmaster upgrade",),
+    ),
+    Command(
         "host",
         "more",
         "keys and cores of other machines",

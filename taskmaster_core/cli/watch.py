@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from taskmaster_core.cli import clock
 from taskmaster_core.cli import status as table
 from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.out import plural, span
@@ -67,6 +68,8 @@ class _Follower:
         self._known: dict[str, Document] = {}
         self._seen = ("", 0)
         self._silent = False
+        self._ahead = 0.0
+        """Seconds by which the core's clock is ahead of ours."""
 
     def begin(self) -> None:
         """Print all there is, as `status` does."""
@@ -84,6 +87,7 @@ class _Follower:
     def _ask(self) -> Document:
         answer: Document = self._call.ask("status", usage=True)
         self._seen = (answer["core"]["boot"], answer["core"]["seq"])
+        self._ahead = clock.of(answer["core"]) - time.time()
         return answer
 
     def take(self, heard: Subscription) -> None:
@@ -93,6 +97,8 @@ class _Follower:
             self._hush(silent=True)
             return
         self._hush(silent=False)
+        if message.topic == "beat" and message.body.get("at"):
+            self._ahead = message.body["at"] - time.time()
         if message.topic == "state" and message.body["boot"] == self._seen[0]:
             self._changes(message.body["processes"], message.body["gone"], message.body["seq"])
         elif self._missed(message):
@@ -131,7 +137,7 @@ class _Follower:
     def _tell(self, before: Document | None, process: Document) -> None:
         bad = {table.shown_state(each) for each in (before, process) if each is not None} & table.FAILED
         if bad or not self._failed:
-            self._line(process, sentence(before, process))
+            self._line(process, sentence(before, process, time.time() + self._ahead))
 
     def _line(self, document: Document, text: str) -> None:
         if self._json:
@@ -159,21 +165,21 @@ def _facts(process: Document) -> tuple[object, ...]:
     return table.shown_state(process), process.get("pid"), bool(process.get("held")), process.get("unkillable")
 
 
-def sentence(before: Document | None, process: Document) -> str:
+def sentence(before: Document | None, process: Document, now: float) -> str:
     """Return what became of a process, in words; a hold that came or went is named."""
     state, key = table.shown_state(process), process["key"]
     held = bool(process.get("held"))
     changed = "" if before is None or bool(before.get("held")) is held else "is held" if held else "is released"
     if changed and before is not None and table.shown_state(before) == state:
         return f"{key} {changed}: {state}"
-    said = f"{key} {_SAYS.get(state, state)}{_detail(state, process)}"
+    said = f"{key} {_SAYS.get(state, state)}{_detail(state, process, now)}"
     return f"{said}; it {changed}" if changed else said
 
 
-def _detail(state: str, process: Document) -> str:
+def _detail(state: str, process: Document, now: float) -> str:
     if state in ("running", "starting", "unhealthy"):
         return f" with pid {process['pid']}" if process.get("pid") else ""
     wait = process.get("next_start_at") if state == "backoff" else None
-    soon = f" in {span(max(0.0, wait - time.time()))}" if wait else ""
+    soon = f" in {span(max(0.0, wait - now))}" if wait else ""
     reason = process.get("reason")
     return soon + (f": {reason}" if reason else "")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal.rows import EventRow, Memory, storable
 from taskmaster_core.journal.store import Store, is_full, is_unreadable, salvage, set_aside
+from taskmaster_core.steady import Steady
 
 FIRST_RETRY = 0.25
 LAST_RETRY = 30.0
@@ -82,7 +83,8 @@ class Files:
             return
         fresh = f"{self._floor_path}.new"
         with suppress(OSError):  # the disk may be full: the next one tries again
-            with open(fresh, "w", encoding="ascii") as file:
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
+            with open(os.open(fresh, flags, 0o600), "w", encoding="ascii") as file:
                 file.write(f"{seq}\n")
             os.replace(fresh, self._floor_path)
             self._noted = seq
@@ -123,6 +125,7 @@ class Writer:
         self.upto = 0
         self.keep = keep_seconds
         """Events older than this many seconds go; the main thread may replace it at any time."""
+        self._clock = Steady()
         self._queue = queue
         self._deliver = deliver
         self._memory = Memory()
@@ -285,7 +288,7 @@ class Writer:
             return
         self.files.reserve()
         try:
-            more = self.store.prune(time.time() - self.keep)
+            more = self.store.prune(self._clock.now() - self.keep)
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
             return

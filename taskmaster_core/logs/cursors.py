@@ -28,6 +28,8 @@ _NAME = 6
 """Bytes of a path's hash: two of 4,000 paths have the same one once in 35 million times."""
 _HEAD = struct.Struct("<BII")
 _UNPACKED = 4
+_MOST = 1 << 63
+_DIGITS = 19
 _LARGEST = 8 << 20
 """Bytes that somebody's string may unpack to: of 300,000 files."""
 
@@ -131,7 +133,22 @@ def load(cursor: Mapping[str, Any], paths: Mapping[str, object]) -> tuple[State,
     state.at = base | state.at
     if state.packed_to:
         state.to = _unpacked_of(state.packed_to, paths) | (state.to or {})
+    if not _sound(state):
+        raise BadRequest("not a cursor of a page: it points nowhere")
     return state, writer
+
+
+def _sound(state: State) -> bool:
+    """Tell whether what an asker gave back may have been ours: he may have made it up."""
+    numbers = (state.left, state.total, state.lines, state.waits)
+    points = (each for cursors in (state.at, state.to or {}) for each in cursors.values())
+    return all(0 <= number < _MOST for number in numbers) and all(map(_points, points))
+
+
+def _points(cursor: Cursor) -> bool:
+    number = cursor.after.rpartition(".")[2]
+    named = not cursor.after or (number.isascii() and number.isdecimal() and len(number) < _DIGITS)
+    return named and all(0 <= each < _MOST for each in (cursor.offset, cursor.ino, cursor.mark))
 
 
 def _told(rest: Rest) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from functools import partial
+from math import inf
+from operator import le
 from typing import NamedTuple, Self
 
 from taskmaster_core.logs.files import PlainFile
@@ -19,6 +21,7 @@ RECORD = struct.Struct("<QdII")
 """Offset of the chunk, wall time of its arrival, number of the tag, length of the chunk."""
 
 _SCAN = 16_384
+_END = 1 << 63
 _REMEMBERED = 4096
 _TAGS_MAX = 1 << 20
 
@@ -84,8 +87,10 @@ class Index:
     def first_at(self, when: float) -> int | None:
         """Return the offset of the first chunk that arrived at `when` or later, None if there is none.
 
-        Where the wall clock was set back times are not in order; then it is one such chunk.
+        Where the wall clock was set back times are not in order; then all of them are looked at.
         """
+        if not _in_order(self._file, self._first, self._count):
+            return next((found.offset for found in self.around(0, _END) if found.at >= when), None)
         number = bisect_left(range(len(self)), when, key=lambda each: self.record(each).at)
         return self.record(number).offset if number < len(self) else None
 
@@ -140,6 +145,32 @@ def _run_start(file: PlainFile, count: int) -> int:
 def _offsets(file: PlainFile, number: int, count: int) -> array[int]:
     raw = file.read(number * RECORD.size, count * RECORD.size)
     return array("Q", raw[: len(raw) - len(raw) % RECORD.size])[::3]
+
+
+_times: OrderedDict[tuple[int, int], tuple[int, float, bool]] = OrderedDict()
+"""Of each index's inode and first record: records whose times were looked at, the last one, whether they never fall."""
+
+
+def _in_order(file: PlainFile, first: int, count: int) -> bool:
+    """Tell whether no record is older than the one before it; each is looked at once per process."""
+    seen, last, ordered = _times.pop((file.ino, first), (first, -inf, True))
+    if seen > count or (seen > first and _times_of(file, seen - 1, 1) != array("d", [last])):
+        seen, last, ordered = first, -inf, True  # another index under the same inode
+    while ordered and seen < count:
+        times = _times_of(file, seen, min(_SCAN, count - seen))
+        if not times:
+            break  # shrunk under our eyes
+        ordered = times[0] >= last and all(map(le, times, times[1:]))
+        seen, last = seen + len(times), times[-1]
+    _times[file.ino, first] = (seen, last, ordered)
+    if len(_times) > _REMEMBERED:
+        _times.popitem(last=False)
+    return ordered
+
+
+def _times_of(file: PlainFile, number: int, count: int) -> array[float]:
+    raw = file.read(number * RECORD.size, count * RECORD.size)
+    return array("d", raw[: len(raw) - len(raw) % RECORD.size])[1::3]
 
 
 def _offset_at(file: PlainFile, number: int) -> int:

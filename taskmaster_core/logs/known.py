@@ -24,6 +24,11 @@ _V = TypeVar("_V")
 LATE = 1.0
 """Seconds the shim is given between appending bytes and indexing them, and between renaming a file and its index."""
 
+def written_within(seconds: float, mtime: float) -> bool:
+    """Tell whether a file was written so lately. A time in the future tells nothing: the clock was set back since."""
+    return 0 <= time.time() - mtime < seconds
+
+
 _REMEMBERED = 4096
 """Files, at some 400 bytes: of 2,000 processes. More only while one viewer looks at more."""
 _WAYS = 6
@@ -94,7 +99,7 @@ class Memory:
         found = self._parts.get(key)
         if found is None:
             stat = os.stat(file.path)
-            late = LATE if time.time() - stat.st_mtime < LATE else 0.0  # its index may not have been renamed yet
+            late = LATE if written_within(LATE, stat.st_mtime) else 0.0  # its index may not have been renamed yet
             found = max(stat.st_mtime, _newest(file.index_path)[0]) + late
             if not late:
                 _put(self._parts, key, found, self._room)

@@ -16,7 +16,7 @@ from taskmaster_core.logs.archive import open_archive, part_size
 from taskmaster_core.logs.cursors import MARK, Cursor
 from taskmaster_core.logs.files import PlainFile, Readable, resolve
 from taskmaster_core.logs.index import Index
-from taskmaster_core.logs.known import LATE, memory
+from taskmaster_core.logs.known import LATE, memory, written_within
 from taskmaster_core.logs.lines import Label, LogLine, Origin, Sift, Times, annotate, annotate_spans, pieces, ready
 from taskmaster_core.logs.parts import File, Listing, order
 
@@ -105,7 +105,7 @@ class _Open:
         """Tell whether a rotation may have renamed the file and not yet its index."""
         file = self.file
         missing = self.index is None and file.index_path is not None
-        return missing and file.suffix != "" and time.time() - mtime < LATE
+        return missing and file.suffix != "" and written_within(LATE, mtime)
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +133,7 @@ class _Open:
 
     def settled(self, end: int) -> int:
         """Return up to where the bytes are indexed, or `end` if waiting for the index is not worth it."""
-        if self.file.index_path is None or time.time() - self.mtime >= LATE:
+        if self.file.index_path is None or not written_within(LATE, self.mtime):
             return end
         covered = self.index.covered() if self.index else 0  # the index is made with its first record
         return covered if covered < end <= covered + _UNSETTLED_MAX else end
@@ -426,7 +426,7 @@ def _forward(opened: _Open, offset: int, end: int, ask: Ask, *, last: bool) -> B
     block = opened.read(offset, stop)
     data = block.data[offset - block.base :]
     reached = stop == settled
-    resting = not ask.rest or not last or time.time() - opened.mtime >= ask.rest
+    resting = not ask.rest or not last or not written_within(ask.rest, opened.mtime)
     used = ready(data, final=reached and (not last or (ask.partial and resting)))
     held = held or (ask.partial and not resting and reached and used < len(data))
     lines = _sifted(opened, block, offset, offset + used, ask.sift)

@@ -31,11 +31,15 @@ for _ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGTTIN,
 import fcntl  # noqa: E402
 import resource  # noqa: E402
 
+import renewal  # noqa: E402
 import spawn  # noqa: E402
+import state  # noqa: E402
+import trial  # noqa: E402
 from corelife import CoreLife  # noqa: E402
 from house import House  # noqa: E402
 from loop import WIRE, Loop  # noqa: E402
 from orders import Orders  # noqa: E402
+from release import Unfit, judge  # noqa: E402
 from shutdown import Shutdown  # noqa: E402
 from sinks import Sinks  # noqa: E402
 
@@ -55,7 +59,7 @@ class Shim:
     def __init__(self, argv: list[str], *, use_cgroups: bool) -> None:
         env = dict(os.environ)
         notify = env.get("NOTIFY_SOCKET", "")
-        again = None if _supervised(env) else [sys.executable, *sys.orig_argv[1:]]
+        again = None if _supervised(env) else trial.own_words()
         self._handed_over = _handed_over(env.pop(_RECOVER, ""))
         for name in _OURS:
             env.pop(name, None)
@@ -65,6 +69,7 @@ class Shim:
         self.core = CoreLife(self.house, argv, env, _test_number("TM_BEAT_TIMEOUT"))
         self.orders = Orders(self.house, self.core, use_cgroups=use_cgroups, notify=notify, again=again)
         self.shutdown = Shutdown(self.house, self.core)
+        self.renewal = renewal.Renewal(self.house, self.core, self.orders, self.shutdown)
         self.core.on_order = self.orders.carry_out
         sinks.hint = self.core.say
         sinks.live = self.core.say_live
@@ -79,15 +84,23 @@ class Shim:
         self.house.sinks.limit = max(4, min(256, self.house.nofile // 8))
         self.house.spared = spawn.spare_from_oom()
 
-    def run(self) -> int:
-        """Serve until everything has ended; return the exit status."""
-        if self._handed_over is not None:
+    def take_over(self, held: dict[str, Any]) -> None:
+        """Bring back what the shim before us, in whose place we are, has left us."""
+        judge(held.get("v"))
+        state.read(held, self.house, self.core, self.orders, self.shutdown)
+
+    def run(self, renewed: dict[str, Any] | None) -> int:
+        """Serve until everything has ended; return the exit status. `renewed`: we go on where another one was."""
+        if renewed is not None:
+            self.renewal.resumed(renewed)
+        elif self._handed_over is not None:
             self.core.adopt(*self._handed_over)
         else:
             self.core.start()
         while self.shutdown.status is None:
             self.core.flush()
             self.loop.turn()
+            self.renewal.carry_out()
         self.core.flush()
         self.house.leave()
         return self.shutdown.status
@@ -179,26 +192,56 @@ def _use_utf8(arguments: list[str]) -> None:
         os.execv(sys.executable, argv)  # noqa: S606 - ourselves
 
 
-def _parse(arguments: list[str]) -> tuple[list[str], bool]:
-    if "--" not in arguments:
-        raise SystemExit("usage: python -I -S SHIM [--no-cgroup] -- CORE ARGV…")
-    at = arguments.index("--")
-    options, argv = arguments[:at], arguments[at + 1 :]
-    if not argv or any(option != "--no-cgroup" for option in options):
-        raise SystemExit("usage: python -I -S SHIM [--no-cgroup] -- CORE ARGV…")
-    return argv, "--no-cgroup" not in options
+_USAGE = "usage: python -I -S SHIM [--no-cgroup] [--resume FD | --selftest FD] -- CORE ARGV…"
+
+
+class Words:
+    """Hold the command line."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        if "--" not in arguments or arguments[-1] == "--":
+            raise SystemExit(_USAGE)
+        at = arguments.index("--")
+        options, self.core = arguments[:at], arguments[at + 1 :]
+        self.use_cgroups = "--no-cgroup" not in options
+        self.resume, self.selftest = -1, -1
+        while options:
+            word = options.pop(0)
+            if word in ("--resume", "--selftest") and options and options[0].isdigit():
+                setattr(self, word[2:], int(options.pop(0)))
+            elif word != "--no-cgroup":
+                raise SystemExit(_USAGE)
+
+
+def _rehearse(words: Words) -> None:
+    """Bring a state back and say so: a shim of another version asks whether we can take its place."""
+    try:
+        held = trial.from_memory(words.selftest)
+        Shim(words.core, use_cgroups=words.use_cgroups).take_over(held)
+        renewal.rehearse(held)
+    except Unfit as why:
+        raise SystemExit(str(why)) from None
 
 
 def main() -> int:
     """Run the shim."""
     _use_utf8(sys.argv[1:])
-    argv, use_cgroups = _parse(sys.argv[1:])
+    words = Words(sys.argv[1:])
+    if words.selftest >= 0:
+        _rehearse(words)
     _secure_standard_descriptors()
-    shim = Shim(argv, use_cgroups=use_cgroups)
+    renewed = None
+    if words.resume >= 0:
+        held = trial.from_memory(words.resume)
+        renewal.seal(held)
+        renewed = held["renewal"]
+    shim = Shim(words.core, use_cgroups=words.use_cgroups)
     shim.prepare()
+    if words.resume >= 0:
+        shim.take_over(held)
     gc.freeze()  # what is here now stays; looking at it again and again would copy pages after each fork
     gc.set_threshold(20_000, 50, 50)  # rarely: nothing here makes cycles on purpose
-    return shim.run()
+    return shim.run(renewed)
 
 
 if __name__ == "__main__":

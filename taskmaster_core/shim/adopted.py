@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _REAPED_WITHIN = 5.0  # seconds the new parent (init) gets to reap it: only then the kernel tells its status
 _STOPPED_WITHIN = 0.1  # the same for one that is being stopped: nobody decides anything by its status
 _GATHER = 0.02  # seconds until the look after an end: many ends at a time share one look at all processes
-_AMENDED = ("stop", "killgroup", "nice", "sinks", "told")
+_AMENDED = ("stop", "killgroup", "nice", "sinks", "told", "inlet")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -53,6 +53,7 @@ class Adopted(Run):
         self._unreaped: Timer | None = None
         self._since = 0.0  # what was seen of its tree before this instant counts no more
         self._looked = False
+        self.lost = ""  # what of it died with the shim before us: its terminal, or its pipe for input
         self.amended = {name: recipe[name] for name in _AMENDED if name in recipe}
         if recipe.get("told") is not None:  # its end was told before; what is left are descendants
             self._end = self._told = recipe["told"]
@@ -92,7 +93,8 @@ class Adopted(Run):
         self._pidfd = -1
 
     def _note_end(self, status: int | None) -> None:
-        self._end = {**pidfds.end_of(status), "at": runs.boottime(), "wall": time.time()}
+        lost = {"lost": self.lost} if self.lost else {}
+        self._end = {**pidfds.end_of(status), **lost, "at": runs.boottime(), "wall": time.time()}
         self.house.oom.mark(self.pid, self.leaf, self._end, by_us=self._killing or self._leader_only)
         for stream in self.streams.values():
             stream.drain()
@@ -114,10 +116,8 @@ class Adopted(Run):
         """Return the living processes of the tree but the leader."""
         if self.leaf is not None:
             return super().members()
-        roots = tree.children(self.pid) if self._end is None else []
         since = time.monotonic() if self._killing else self._since
-        roots += self.house.looker.look(since).of(self.tags, self._lock_file)
-        return [each for each in tree.below(roots) if not each.dead and each.pid != self.pid]
+        return self._grown_from(self.house.looker.look(since).of(self.tags, self._lock_file))
 
     def _send(self, signum: int, group: bool) -> None:
         """Signal the leader or its group; once it is reaped its number may be somebody else's: then one by one."""
@@ -148,11 +148,15 @@ def take_over(house: House, places: Places, path: str, record: Record) -> Adopte
     """Return the run of a record, dead or alive, with its streams; it is known from now on but waits for `begin`."""
     recipe = records.amended(path, record)
     run = Adopted(house, recipe, record, path, _open_pidfd(record, house.heritage.boot))
+    house.add(run)
+    if house.keepsakes is not None:
+        house.keepsakes.restore(run, recipe)
     for name, spec in recipe["sinks"].items():
+        if recipe.get("inlet") == "terminal":
+            break
         stream = _stream(house, places, run, name, spec)
         if stream is not None:
             run.streams[name] = stream
-    house.add(run)
     return run
 
 

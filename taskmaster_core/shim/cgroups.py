@@ -68,13 +68,41 @@ def _populated(leaf: str) -> bool:
 
 
 def kill(leaf: str) -> bool:
-    """Kill everything in the group at once, by the kernel; False when it cannot."""
+    """Kill everything in the group at once, by the kernel, also what is frozen; False when it cannot."""
+    return _write(f"{leaf}/cgroup.kill", b"1")
+
+
+def thaw(leaf: str) -> bool:
+    """Let what is in the group go on, should somebody have frozen it; False when it cannot."""
+    return _write(f"{leaf}/cgroup.freeze", b"0")
+
+
+def frozen(leaf: str) -> bool:
+    """Tell whether what is in the group stands still."""
     try:
-        fd = os.open(f"{leaf}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+        with open(f"{leaf}/cgroup.events", "rb", buffering=0) as file:
+            return b"frozen 1" in file.read(256)
+    except OSError:
+        return False
+
+
+def of(pid: int) -> list[str]:
+    """Return the names on the way to the group that a process is in; none for one that is gone."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as lines:
+            own = next((line[3:].rstrip("\n") for line in lines if line.startswith("0::")), "")
+    except OSError:
+        return []
+    return own.split("/")
+
+
+def _write(path: str, word: bytes) -> bool:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        os.write(fd, b"1")
+        os.write(fd, word)
         return True
     except OSError:
         return False

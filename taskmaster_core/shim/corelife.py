@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     Report = dict[str, Any]
 
 _SILENCE = 25.0  # seconds without a frame until a core counts as hung; it beats every 10
+_SLOWEST = 8  # times that, for one that is not ready yet: twice as long after each that was not in time
 _GRACE = 5.0  # seconds from ABRT (or a closed wire) to KILL
 _LATE = 1.0  # a check that comes later than this tells that nobody was scheduled, not that the core hangs
 _STARVED = 10  # times as long may a core be silent that is ready to run and gets no processor
 _FIRST_DELAY, _LAST_DELAY = 0.1, 5.0
+_REPLACED = 75  # EX_TEMPFAIL: a core that makes room for a newer one
 _PASSED_ON = (6, 7)  # bad config, refused: another try would end the same
 
 
@@ -40,17 +42,19 @@ class CoreLife:
         self.ledger = Ledger()
         self.was_ready = False  # some core was
         self.ready = False  # this one is
+        self.served = False  # this one was, perhaps: it stays so when its wire is cut
         self.wanted = True
         self.goodbye: int | None = None
         self.on_order: Callable[[Report], None] = lambda _: None
         self.on_end: Callable[[int | None], None] = lambda _: None
         self.pid = 0
-        self._argv = argv
-        self._env = env
+        self.argv = argv
+        self.env = env
         self._silence = silence or _SILENCE
         self._pidfd = -1
         self._link: Link | None = None
         self._delay = _FIRST_DELAY
+        self._slow = 1
         self._heard = 0.0
         self._check_due = 0.0
         self._waited = 0.0
@@ -73,20 +77,12 @@ class CoreLife:
             for each in (ours, theirs):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             self._fork(theirs.fileno())
+            pidfd = self._open_pidfd()
         except OSError:
             ours.close()
             raise
         finally:
             theirs.close()
-        try:
-            pidfd = os.pidfd_open(self.pid)
-        except OSError:
-            os.kill(self.pid, signal.SIGKILL)  # what we cannot watch must not run; the next try begins anew
-            os.waitid(os.P_PID, self.pid, os.WEXITED)
-            self.house.pids.discard(self.pid)
-            self.pid = 0
-            ours.close()
-            raise
         self._attend(pidfd, ours)
 
     def adopt(self, link: int, pid: int) -> None:
@@ -100,23 +96,44 @@ class CoreLife:
         self.pid = pid
         self._attend(pidfd, socket.socket(fileno=link))
 
+    def resume(self, due: float | None) -> None:
+        """Go on with the core that the shim before us had, if it had one; `due`: when it was to look at it."""
+        if self._pidfd >= 0:
+            self.house.loop.watch(self._pidfd, self._ended)
+        if not self.pid:
+            self.house.loop.after(self._delay, self._try_start)
+        elif not self._aborted:
+            self._expect_beat()
+        elif due is not None:
+            self._timer = self.house.loop.at(due, lambda: self._send(signal.SIGKILL))
+
     def _attend(self, pidfd: int, ours: socket.socket) -> None:
         self._pidfd = pidfd
         self._link = Link(self.house.loop, ours, self.ledger, self._link_lost)
         self._link.on_order = self._order
         self.house.loop.watch(self._pidfd, self._ended)
-        self.ready = self._aborted = False
+        self.ready = self.served = self._aborted = False
         self._heard = time.monotonic()
         self._waited = _waited(self.pid)
         self._expect_beat()
 
     def _fork(self, link: int) -> None:
-        env = {**self._env, "TASKMASTER_LINK_FD": str(link)}
+        env = {**self.env, "TASKMASTER_LINK_FD": str(link)}
         pid = os.fork()
         if pid == 0:
-            spawn.program(self._argv, env, self.house.heritage, link, spared=self.house.spared)
+            spawn.program(self.argv, env, self.house.heritage, link, spared=self.house.spared)
         self.pid = pid
         self.house.pids.add(pid)
+
+    def _open_pidfd(self) -> int:
+        try:
+            return os.pidfd_open(self.pid)
+        except OSError:
+            pid, self.pid = self.pid, 0
+            os.kill(pid, signal.SIGKILL)  # what we cannot watch must not run
+            os.waitid(os.P_PID, pid, os.WEXITED)
+            self.house.pids.discard(pid)
+            raise
 
     def _try_start(self) -> None:
         try:
@@ -146,6 +163,11 @@ class CoreLife:
         self._link.say(report)
         return True
 
+    def hand(self, report: Report, source: Callable[[], tuple[int, ...]]) -> None:
+        """Give the present core the descriptors that `source` returns when they are sent; none: nothing is sent."""
+        if self._link is not None:
+            self._link.hand(report, source)
+
     def listen(self) -> None:
         """Take in what the core has sent already: that it is ready may be among it."""
         if self._link is not None:
@@ -168,7 +190,9 @@ class CoreLife:
 
     def became_ready(self) -> None:
         """Note that the core serves."""
+        self.ready = self.was_ready = self.served = True
         self.ready = self.was_ready = True
+        self._slow = 1
         self._delay = _FIRST_DELAY
 
     def say_goodbye(self, code: int) -> None:
@@ -178,8 +202,11 @@ class CoreLife:
 
     # -- silence ------------------------------------------------------------------------------------------------
 
+    def _patience(self) -> float:
+        return self._silence if self.ready else self._silence * self._slow
+
     def _expect_beat(self) -> None:
-        wait = max(0.05, self._heard + self._silence - time.monotonic())
+        wait = max(0.05, self._heard + self._patience() - time.monotonic())
         self._check_due = time.monotonic() + wait
         self._arm(wait, self._check_beat)
 
@@ -195,7 +222,8 @@ class CoreLife:
         now = time.monotonic()
         if now - self._check_due > _LATE:
             self._heard = now  # we were not scheduled ourselves: the core gets its time anew
-        if now - self._heard < self._silence:
+        patience = self._patience()
+        if now - self._heard < patience:
             self._expect_beat()
             return
         if now - self._heard < _STARVED * self._silence and _waited(self.pid) - self._waited > (now - self._heard) / 2:
@@ -203,6 +231,9 @@ class CoreLife:
             self._arm(self._silence / 2, self._check_beat)  # it wants to run, and has no processor
             return
         self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {self._silence:g} s and is replaced")
+        self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {patience:g} s and is replaced")
+        if not self.ready:
+            self._slow = min(self._slow * 2, _SLOWEST)
         self.fence(signal.SIGABRT)
 
     def fence(self, signum: int) -> None:
@@ -261,6 +292,9 @@ class CoreLife:
         if not self.was_ready and exited and status in (*_PASSED_ON, spawn.NO_PROGRAM):
             self.wanted = False
             self.on_end(status if status in _PASSED_ON else 1)
+            return
+        if exited and status == _REPLACED and self.served:
+            self._try_start()
             return
         how = f"with status {status}" if exited else f"with signal {status}" if status else "somehow"
         how += ", because memory ran out" if status == signal.SIGKILL and self.house.oom.of(pid, None, status) else ""

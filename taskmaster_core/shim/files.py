@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-_LINKS = 8
+_LINKS = 40  # as the kernel's
 MODE = 0o640
 
 
@@ -41,18 +41,33 @@ def special(path: str, inherited: frozenset[int]) -> int | None:
 
 
 def resolve(path: str) -> str:
-    """Return the path behind symbolic links at the last component; those of other users are refused."""
-    for _ in range(_LINKS):
+    """Return the path without symbolic links; one that another user made, anywhere in it, is refused.
+
+    What is not there yet is taken as it is written. Whoever puts a link there after this look is met by `open_plain`.
+    """
+    done, left, links = "/", path.split("/")[::-1], 0
+    while left:
+        part = left.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = os.path.dirname(done)
+            continue
+        done = os.path.join(done, part)
         try:
-            entry = os.lstat(path)
-        except FileNotFoundError:
-            return path
-        if not stat.S_ISLNK(entry.st_mode):
-            return path
-        if entry.st_uid not in (0, os.geteuid()):
-            raise Unfit(errno.ELOOP, f"{path} is a symbolic link made by uid {entry.st_uid}")
-        path = os.path.join(os.path.dirname(path), os.readlink(path))
-    raise Unfit(errno.ELOOP, f"too many symbolic links at {path}")
+            entry = os.lstat(done)
+        except (FileNotFoundError, NotADirectoryError):
+            return os.path.join(done, *left[::-1])
+        if stat.S_ISLNK(entry.st_mode):
+            links += 1
+            if entry.st_uid not in (0, os.geteuid()):
+                raise Unfit(errno.ELOOP, f"{done} is a symbolic link made by uid {entry.st_uid}")
+            if links > _LINKS:
+                raise Unfit(errno.ELOOP, f"too many symbolic links at {path}")
+            target = os.readlink(done)
+            done = "/" if target.startswith("/") else os.path.dirname(done)
+            left += target.split("/")[::-1]
+    return done
 
 
 def open_output(path: str, *, uid: int | None, gid: int | None, append: bool = False) -> int:
@@ -73,7 +88,7 @@ def _open_as(path: str, uid: int, gid: int, append: bool) -> int:
 def _open(path: str, uid: int | None, append: bool) -> int:
     flags = _FLAGS | (os.O_APPEND if append else 0)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, MODE)
+        fd = kernel.open_plain(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, MODE)
         os.fchmod(fd, MODE)  # whatever the umask
         return fd
     except FileExistsError:
@@ -89,9 +104,9 @@ def _open(path: str, uid: int | None, append: bool) -> int:
 
 def _open_existing(path: str, flags: int) -> int:
     try:
-        return os.open(path, os.O_RDWR | flags)
+        return kernel.open_plain(path, os.O_RDWR | flags)
     except PermissionError:
-        return os.open(path, os.O_WRONLY | flags)  # writing is enough; only the last byte cannot be looked at
+        return kernel.open_plain(path, os.O_WRONLY | flags)  # writing is enough; only the last byte cannot be looked at
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise Unfit(errno.ENXIO, f"{path} is a FIFO or a socket, not a regular file") from None
@@ -103,6 +118,14 @@ def _judge(path: str, entry: os.stat_result, uid: int | None) -> None:
         raise Unfit(errno.EINVAL, f"{path} is {_kind(entry.st_mode)}, not a regular file")
     if entry.st_uid not in (0, os.geteuid(), uid) and _sticky(os.path.dirname(path)):
         raise Unfit(errno.EACCES, f"{path} was put there by uid {entry.st_uid}")
+    if entry.st_nlink > 1 and uid in (None, os.geteuid()) and _of_others(os.path.dirname(path)):
+        raise Unfit(errno.EMLINK, f"{path} has another name: it may be anybody's file, put there by who can write here")
+
+
+def _of_others(directory: str) -> bool:
+    """Tell whether somebody else than we can put files there."""
+    entry = os.stat(directory or ".")
+    return entry.st_uid not in (0, os.geteuid()) or bool(entry.st_mode & 0o022)
 
 
 def _sticky(directory: str) -> bool:

@@ -15,6 +15,7 @@ import tree
 from oom import Oom
 from orphans import Looker
 from shelf import Shelf
+from survey import Strays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from cgroups import Groves
     from inlets import Inlet
+    from keepsakes import Keepsakes
     from loop import Loop
     from paths import Places
     from runs import Run
@@ -46,6 +48,7 @@ class House:
         self.groves: Groves | None = None
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.looker = Looker()
+        self.strays = Strays(self)
         self.shelf = Shelf(self)
         self.oom = Oom()
         self.spared = False
@@ -53,6 +56,7 @@ class House:
         self.nofile = 1024
         self.runs: dict[tuple[str, int], Run] = {}
         self.inlets: dict[tuple[str, int], Inlet] = {}
+        self.keepsakes: Keepsakes | None = None
         self.pids: set[int] = set()
         self.on_empty: Callable[[], None] = lambda: None
         self._answers: dict[str, tuple[int, list[Report]]] = {}
@@ -151,8 +155,11 @@ class House:
 
     def _reap_strangers(self) -> None:
         self._reaping = False
-        for pid in self.strangers():
+        strangers = self.strangers()
+        for pid in strangers:
             _reap(pid)
+        if strangers:
+            self.strays.look()
 
 
 def _reap(pid: int) -> None:

@@ -12,6 +12,8 @@ import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loop import Loop, Timer
 
 LIMIT = 1 << 16
@@ -31,6 +33,18 @@ class Inlet:
         self._ends = False  # its end is to follow what waits
         self._copy = -1
         self._timer: Timer | None = None
+        self.on_shut: Callable[[], None] = lambda: None
+        """Told when a pipe is closed before its run is over."""
+
+    @property
+    def fd(self) -> int:
+        """Return the descriptor that is written to, -1 when it is closed."""
+        return self._fd
+
+    @property
+    def terminal(self) -> bool:
+        """Tell whether it belongs to a terminal."""
+        return self._terminal
 
     def put(self, data: bytes, *, end: bool) -> str:
         """Take bytes, and with `end` the end of the input behind them; return why not, or ""."""
@@ -59,13 +73,17 @@ class Inlet:
         except OSError as error:
             self._queue.clear()
             if not self._terminal:
-                self.close()
+                self._shut()
             return "it has closed its input" if error.errno in (errno.EPIPE, errno.EIO) else str(error.strerror)
         if self._queue:
             self._wait()
         elif self._ends:
-            self.close()
+            self._shut()
         return ""
+
+    def _shut(self) -> None:
+        self.close()
+        self.on_shut()
 
     def _wait(self) -> None:
         try:

@@ -6,6 +6,7 @@ Decides nothing. The loop's start and the opening of output files call it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
 _RECORD = 128  # sizeof(struct signalfd_siginfo)
 
 
@@ -55,9 +57,35 @@ def fork_into(leaf: str) -> int:
         os.close(group)
 
 
+class _OpenHow(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("flags", "mode", "resolve")]
+
+
+_OPENAT2 = 437  # the same on every architecture
+_AT_FDCWD, _NO_SYMLINKS = -100, 0x04
+_WITHOUT = (errno.ENOSYS, errno.EPERM)  # a kernel before 5.6, or a container that has never heard of the call
+
+
+def open_plain(path: str, flags: int, mode: int = 0) -> int:
+    """Open a path in which no part is a symbolic link; raise OSError (ELOOP for one that is)."""
+    how = _OpenHow(flags, mode, _NO_SYMLINKS)
+    fd = _libc.syscall(_OPENAT2, _AT_FDCWD, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    if fd >= 0:
+        return int(fd)
+    code = ctypes.get_errno()
+    if code in _WITHOUT:
+        return os.open(path, flags, mode)
+    raise OSError(code, os.strerror(code), path)
+
+
 def become_subreaper() -> None:
     """Have orphaned descendants given to us instead of to init."""
     _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def die_with_parent() -> None:
+    """Have this process killed when its parent ends."""
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 
 
 def unignore_reserved() -> None:

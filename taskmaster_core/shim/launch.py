@@ -78,16 +78,17 @@ class Launch:
             self.setup.leaf = self.house.groves.plant(f"{paths.encode(self.key)}.{self.run}")
         out = self.order.get("out") or {"kind": "null"}
         err = self.order.get("err") or {"kind": "null"}
-        sinks = {}
         if self.order.get("tty"):
             self.setup.out = self.setup.err = self.setup.null = self._terminal(out)
         else:
             self.setup.out = self._output("stdout", "out", out, 1)
             self.setup.err = self.setup.out if err.get("kind") == "out" else self._output("stderr", "err", err, 2)
-            sinks = {name: {**self.order[name], "fifo": each.inode} for name, each in self._streams.items()}
             if self.order.get("stdin") == "pipe":
                 self.setup.null = self._pipe()
-        self.setup.record = records.tail(self.order, self.setup.heritage.boot, self.setup.leaf, sinks)
+        given = {"out": out, "err": err}
+        sinks = {name: {**given[name], "fifo": each.inode} for name, each in self._streams.items()}
+        kind = "" if self._inlet is None else "terminal" if self._inlet.terminal else "pipe"
+        self.setup.record = records.tail(self.order, self.setup.heritage.boot, self.setup.leaf, sinks, kind)
         self.stage = "fifo"
         read, write = os.pipe2(os.O_CLOEXEC)
         self._close += [read, write]
@@ -240,9 +241,9 @@ class Launch:
         run.leaf = self.setup.leaf
         run.lock = self.lock_path
         run.streams = self._streams
-        if self._inlet is not None:
-            self.house.inlets[self.key, self.run] = self._inlet
         self.house.add(run)
+        if self._inlet is not None and self.house.keepsakes is not None:
+            self.house.keepsakes.opened((self.key, self.run), self._inlet)
         run.begin()
 
     def _born(self) -> int:

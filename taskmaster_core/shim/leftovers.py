@@ -100,6 +100,8 @@ class Leftovers:
         """Look at every lock file."""
         for path in self.places.locks():
             self._judge(path)
+        if self.house.keepsakes is not None:
+            self.house.keepsakes.close_rest()
         self._sweep_amendments()
         self.adopted.sort(key=lambda run: run.run, reverse=True)
         self._turn()
@@ -110,8 +112,16 @@ class Leftovers:
         if record is not None and record.foreign and held:
             self._say_foreign(path, record)
         elif record is not None and record.boot == boot and record.adoptable and not record.foreign:
-            self.adopted.append(adopted.take_over(self.house, self.places, path, record))
+            self._take_over(path, record, held=held)
         else:
+            self._judge_old(path, record, held=held)
+
+    def _take_over(self, path: str, record: records.Record, *, held: bool) -> None:
+        try:
+            self.adopted.append(adopted.take_over(self.house, self.places, path, record))
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+            self.house.sinks.complain(f"the record {path} makes no sense: {error!r}")
+            record.recipe = {}  # of what lives of it nothing is believed but the numbers: it is ended
             self._judge_old(path, record, held=held)
 
     def _judge_old(self, path: str, record: records.Record | None, *, held: bool) -> None:

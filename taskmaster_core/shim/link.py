@@ -6,10 +6,12 @@ until a core has acknowledged it, whichever core that is.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 
 import frames
+import rights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ _READ = 1 << 16  # more would be mapped and unmapped for each of the short frame
 _BATCH = 500  # reports in one frame
 _LOOSE = 10_000  # reports without a number that may wait
 _CROWD = 64  # reports that wait for the end of the turn
+_AGAIN = 0.02  # seconds until the kernel is asked again for what it had no memory for
+_FOR_NOW = (errno.ENOMEM, errno.ENOBUFS)  # says nothing about the core
 _PENDING = 1 << 18  # bytes waiting in our buffer before more is encoded: a core that does not read costs no memory
 
 
@@ -64,6 +68,8 @@ class Link:
         self._lost = lost
         self._sock = sock
         self._decoder = frames.Decoder()
+        self._groups: rights.Groups = []
+        self._handed: list[tuple[Report, Callable[[], tuple[int, ...]]]] = []
         self._loose: list[Report] = []
         self._told = 0
         self._out = bytearray()
@@ -75,6 +81,10 @@ class Link:
         """Send what needs no acknowledgement; to a core that reads nothing for long not all of it."""
         if len(self._loose) < _LOOSE:
             self._loose.append(report)
+
+    def hand(self, report: Report, source: Callable[[], tuple[int, ...]]) -> None:
+        """Send a report with the descriptors that `source` returns by then; without any it is not sent."""
+        self._handed.append((report, source))
 
     @property
     def crowded(self) -> bool:
@@ -93,6 +103,8 @@ class Link:
 
     def flush(self) -> None:
         """Send what has gathered; called once a turn."""
+        if self._handed:
+            self._hand_over()
         while len(self._out) < _PENDING:
             objects, self._loose = self._loose, []
             if self.live:
@@ -105,20 +117,44 @@ class Link:
             self._out += frames.encode(objects)
         if self._out:
             self._send()
+        elif self._writing:
+            self._wait(writing=bool(self._handed))
+
+    def _hand_over(self) -> None:
+        """Send frames with descriptors, each in a call of its own, and never in the midst of another frame."""
+        if self._out:
+            self._send()
+        while self._handed and not self._out:
+            report, source = self._handed[0]
+            fds = source()
+            try:
+                frame = frames.encode([report])
+                self._out += frame[rights.send(self._sock, frame, fds) :] if fds else b""
+            except BlockingIOError:
+                self._wait(writing=True)
+                return
+            except OSError:
+                pass  # the core is gone, which reading tells; or the kernel holds too many: this one is not safe
+            del self._handed[0]
 
     def _send(self) -> None:
         try:
             sent = self._sock.send(self._out)
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self._out.clear()  # the core is gone; reading tells it
+        except OSError as error:
+            if error.errno in _FOR_NOW:
+                self.loop.after(_AGAIN, lambda: None)  # the turn that it makes tries again
+            else:
+                self._out.clear()  # the core is gone; reading tells it
             return
         del self._out[:sent]
-        waiting = bool(self._out)
-        if waiting != self._writing:
-            self._writing = waiting
-            self.loop.change(self._sock.fileno(), select.EPOLLIN | (select.EPOLLOUT if waiting else 0))
+        self._wait(writing=bool(self._out or self._handed))
+
+    def _wait(self, *, writing: bool) -> None:
+        if writing != self._writing:
+            self._writing = writing
+            self.loop.change(self._sock.fileno(), select.EPOLLIN | (select.EPOLLOUT if writing else 0))
 
     def _ready(self, mask: int) -> None:
         if mask & ~select.EPOLLOUT:
@@ -127,10 +163,12 @@ class Link:
     def receive(self) -> bool:
         """Carry out what has arrived; False when nothing more will come."""
         try:
-            data = self._sock.recv(_READ)
+            data = rights.receive(self._sock, _READ, self._groups)
         except BlockingIOError:
             return True
         except OSError as error:
+            if error.errno in _FOR_NOW:
+                return True  # the bytes are still there, and epoll says so
             self._lost(f"the wire broke: {error.strerror}")
             return False
         if not data:
@@ -143,6 +181,8 @@ class Link:
             return False
         for batch in batches:
             for order in batch:
+                if order.get("t") == "fds":
+                    order["fds"] = rights.claim(self._groups, order.get("what"))
                 self.on_order(order)
         return True
 
@@ -151,7 +191,9 @@ class Link:
         for _ in range(1 << 12):
             try:
                 data = self._sock.recv(1, socket.MSG_PEEK)
-            except OSError:
+            except OSError as error:
+                if error.errno in _FOR_NOW:
+                    continue
                 return
             if not data or not self.receive():
                 return
@@ -160,3 +202,5 @@ class Link:
         """Close our end: a core that still lives is fenced by it."""
         self.loop.forget(self._sock.fileno())
         self._sock.close()
+        for group in self._groups:
+            rights.close(group)

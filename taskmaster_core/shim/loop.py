@@ -6,6 +6,7 @@ handler is told to `complain` and never leaves the loop. Everything else in the 
 
 from __future__ import annotations
 
+import errno
 import heapq
 import select
 import time
@@ -23,6 +24,9 @@ STREAMS_A_TURN = 16
 
 _FAILURES = 5  # in a row, until a descriptor is given a rest
 _REST = 1.0  # seconds
+_ROUNDS = 20  # of timers that set timers, until what is left may wait
+_AGAIN = 0.05  # seconds until the kernel is asked again to watch what it had no room for
+_NO_ROOM = (errno.ENOMEM, errno.ENOSPC)
 
 
 class Timer:
@@ -43,7 +47,7 @@ class Timer:
 
 
 class _Entry:
-    __slots__ = ("failures", "fd", "handler", "mask", "rank")
+    __slots__ = ("failures", "fd", "handler", "mask", "rank", "watched")
 
     def __init__(self, fd: int, handler: Handler, rank: int, mask: int) -> None:
         self.fd = fd
@@ -51,6 +55,7 @@ class _Entry:
         self.rank = rank
         self.mask = mask
         self.failures = 0
+        self.watched = False  # by the kernel: it may have no room at first
 
 
 class Loop:
@@ -66,36 +71,65 @@ class Loop:
 
     def watch(self, fd: int, handler: Handler, rank: int = EXITS, mask: int = select.EPOLLIN) -> None:
         """Call the handler with the mask whenever the descriptor is ready."""
-        self._epoll.register(fd, mask)
-        self._entries[fd] = _Entry(fd, handler, rank, mask)
+        self._register(_Entry(fd, handler, rank, mask))
 
     def change(self, fd: int, mask: int) -> None:
         """Wait for something else from now on."""
         self._entries[fd].mask = mask
-        self._epoll.modify(fd, mask)
+        self._modify(self._entries[fd], mask)
 
     def watch_stream(self, fd: int, handler: Handler) -> None:
         """Call the handler when output is there, a bounded number of streams a turn."""
-        self._streams.register(fd, select.EPOLLIN)
-        self._entries[fd] = _Entry(fd, handler, STREAMS, select.EPOLLIN)
+        self._register(_Entry(fd, handler, STREAMS, select.EPOLLIN))
 
     def forget_stream(self, fd: int) -> None:
         """Stop waiting for output of this descriptor; it is still open."""
         self._drop(fd)
-        self._streams.unregister(fd)
 
     def forget(self, fd: int) -> None:
         """Stop waiting for this descriptor; it is still open."""
         self._drop(fd)
-        self._epoll.unregister(fd)
 
     def _drop(self, fd: int) -> None:
+        entry = self._entries.pop(fd)
         # an event of this turn for the old owner must not reach a new one that got the same number
-        self._entries.pop(fd).handler = None
+        entry.handler = None
+        if entry.watched:
+            try:
+                self._epoll_of(entry).unregister(fd)
+            except OSError:
+                pass  # nobody is called for it any more, and the kernel forgets what is closed
+
+    def _epoll_of(self, entry: _Entry) -> select.epoll:
+        return self._streams if entry.rank == STREAMS else self._epoll
+
+    def _register(self, entry: _Entry) -> None:
+        """Have the kernel watch it; where it has no room now, soon: whatever it is, it is not given up for that."""
+        try:
+            self._epoll_of(entry).register(entry.fd, entry.mask)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self.after(_AGAIN, lambda: self._register_again(entry))
+        else:
+            entry.watched = True
+        self._entries[entry.fd] = entry
+
+    def _register_again(self, entry: _Entry) -> None:
+        if self._entries.get(entry.fd) is entry:
+            self._register(entry)
+
+    def _modify(self, entry: _Entry, mask: int) -> None:
+        if entry.watched:
+            self._epoll_of(entry).modify(entry.fd, mask)
 
     def after(self, delay: float, action: Callable[[], None]) -> Timer:
         """Call the action once, `delay` seconds from now."""
-        timer = Timer(time.monotonic() + delay, action)
+        return self.at(time.monotonic() + delay, action)
+
+    def at(self, instant: float, action: Callable[[], None]) -> Timer:
+        """Call the action once, at this instant of CLOCK_MONOTONIC."""
+        timer = Timer(instant, action)
         heapq.heappush(self._timers, timer)
         return timer
 
@@ -140,14 +174,12 @@ class Loop:
         entry.failures += 1
         if entry.failures < _FAILURES or self._entries.get(entry.fd) is not entry:
             return
-        epoll = self._streams if entry.rank == STREAMS else self._epoll
-        epoll.modify(entry.fd, 0)
+        self._modify(entry, 0)
         self.after(_REST, lambda: self._resume(entry))
 
     def _resume(self, entry: _Entry) -> None:
         if self._entries.get(entry.fd) is entry:
-            epoll = self._streams if entry.rank == STREAMS else self._epoll
-            epoll.modify(entry.fd, entry.mask)
+            self._modify(entry, entry.mask)
 
     def _timeout(self) -> float:
         while self._timers and self._timers[0].action is None:
@@ -155,6 +187,13 @@ class Loop:
         if not self._timers:
             return -1
         return max(0.0, self._timers[0].at - time.monotonic())
+
+    def settle(self) -> None:
+        """Do all that is due by now, and what follows from that at once."""
+        for _ in range(_ROUNDS):
+            if self._timeout() != 0:
+                return
+            self._fire()
 
     def _fire(self) -> None:
         now = time.monotonic()

@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import socket
 
+import release
+import survey
+from keepsakes import Keepsakes
 from launch import Launch
 from opening import Opening
 from visits import Visits
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from runs import Run
 
     Order = dict[str, Any]
-
-VERSION = 1
 
 
 class Orders:
@@ -52,6 +53,7 @@ class Orders:
             "memo": self._memo,
             "ack": lambda order: core.ledger.acknowledge(order["n"]),
             "watch": lambda order: house.sinks.watch(order["path"], bool(order["on"])),
+            "trees": lambda order: core.say({"t": "trees", "id": order["id"], **survey.answer(house, order["keys"])}),
             "reopen": lambda _: house.sinks.reopen(),
             "notify": lambda order: self.notify(order["text"]),
             "beat": lambda _: house.shelf.look(),
@@ -59,7 +61,12 @@ class Orders:
             "bye": lambda order: core.say_goodbye(int(order.get("code") or 0)),
         }
         self._visits = Visits(house, core)
-        self._table |= self._visits.table
+        self._keepsakes = house.keepsakes = Keepsakes(house, core)
+        self._table |= {**self._visits.table, "fds": self._keepsakes.bring}
+
+    def also(self, table: dict[str, Callable[[Order], None]]) -> None:
+        """Carry out these orders too."""
+        self._table |= table
 
     def carry_out(self, order: Order) -> None:
         """Do what one order says; never raises."""
@@ -103,7 +110,8 @@ class Orders:
 
     def _hello(self) -> None:
         self.opened = self.opened or self.core.wall()
-        hello = {"t": "hello", "v": VERSION, "shim_pid": os.getpid(), "boot": self.house.heritage.boot}
+        hello = {"t": "hello", "v": release.WIRE, "shim_pid": os.getpid(), "boot": self.house.heritage.boot}
+        hello.update(release=release.RELEASE, oldest_v=release.OLDEST_WIRE)
         hello.update(opened=self.opened, first=not self.core.was_ready, memos=self.memos, next=self.core.ledger.next)
         hello["again"] = self._again
         hello["troubles"] = self.house.sinks.listed()
@@ -112,6 +120,7 @@ class Orders:
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]
         self._visits.forget()
         self.core.greet(hello)
+        self._keepsakes.give_all()
 
     # -- runs ---------------------------------------------------------------------------------------------------
 

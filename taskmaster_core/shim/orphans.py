@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 
-import spawn
 import tree
 
 
@@ -120,7 +119,7 @@ def _open_files(pid: int) -> list[tuple[int, int]]:
 
 def _files_at_lock(pid: int) -> list[tuple[int, int]]:
     found = []
-    for number in spawn.LOCK_FDS:
+    for number in tree.LOCK_FDS:
         try:
             entry = os.stat(f"/proc/{pid}/fd/{number}")
         except OSError:

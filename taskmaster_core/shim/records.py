@@ -14,6 +14,7 @@ import tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _TAGS = ("TASKMASTER_INSTANCE", "TASKMASTER_JOB", "TASKMASTER_INDEX", "TASKMASTER_RUN")
@@ -64,8 +65,11 @@ def namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
-def tail(order: dict[str, Any], boot: str, leaf: str | None, sinks: dict[str, Any]) -> str:
-    """Return all of the record that is known before the fork; `sinks` are the streams that are pumped."""
+def tail(order: dict[str, Any], boot: str, leaf: str | None, sinks: dict[str, Any], inlet: str) -> str:
+    """Return all of the record that is known before the fork.
+
+    `sinks` are the streams that are pumped; `inlet` says what only an open descriptor keeps: "terminal", "pipe" or "".
+    """
     recipe = {
         "key": order["key"],
         "stop": order.get("stop") or [[15, 10.0]],
@@ -74,6 +78,7 @@ def tail(order: dict[str, Any], boot: str, leaf: str | None, sinks: dict[str, An
         "leaf": leaf,
         "pidns": namespace(),
         "sinks": sinks,
+        "inlet": inlet,
         "tags": tags(order.get("env") or {}),
     }
     return f"{boot} {order['run']} {json.dumps(recipe, separators=(',', ':'))}\n"
@@ -86,10 +91,69 @@ def read(fd: int) -> Record | None:
         return None
     words = text.split(" ", 4)
     try:
-        recipe = json.loads(words[4])
-        return Record(int(words[0]), int(words[1]), words[2], int(words[3]), recipe)
+        pid, started, run = (int(words[number]) for number in (0, 1, 3))
     except (ValueError, IndexError):
         return None
+    if len(words) < 5 or not (0 < pid < _MOST_PIDS and 0 <= started < _MOST and 0 < run < _MOST):
+        return None
+    return Record(pid, started, words[2], run, _recipe(words[4]))
+
+
+def _recipe(text: str) -> dict[str, Any]:
+    """Return what a record says beside its numbers, nothing if any of it makes no sense: it is ended, not adopted."""
+    try:
+        recipe = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return recipe if isinstance(recipe, dict) and _sound(recipe) else {}
+
+
+def _sound(said: dict[str, Any]) -> bool:
+    """Tell whether each thing that is said is of its kind; a disk that lies, or a job of our uid, may say anything."""
+    return all(name not in said or fits(said[name]) for name, fits in _FITS.items()) and (
+        "sinks" not in said or all(name in said for name in ("key", "leaf", "tags"))
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+def _is_stop(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, list) and len(each) == 2 and all(map(_is_number, each)) and 0 < each[0] < 65 for each in value
+    )
+
+
+def _is_key(value: object) -> bool:
+    job, _, index = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    return job != "" and index.isascii() and index.isdigit() and len(index) < 10
+
+
+def _is_sinks(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        name.isalpha() and isinstance(spec, dict) and "fifo" in spec and isinstance(spec.get("path"), str)
+        for name, spec in value.items()
+    )
+
+
+def _is_told(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and _is_number(value.get("at")) and _is_number(value.get("wall")))
+
+
+_MOST = 1 << 53  # whole numbers that JSON and doubles agree about
+_MOST_PIDS = 1 << 31
+_FITS: dict[str, Callable[[object], bool]] = {
+    "key": _is_key,
+    "stop": _is_stop,
+    "killgroup": lambda value: isinstance(value, bool),
+    "nice": lambda value: isinstance(value, int) and -20 <= value < 20,
+    "leaf": lambda value: value is None or (isinstance(value, str) and value[:1] == "/" and "\0" not in value),
+    "pidns": _is_number,
+    "sinks": _is_sinks,
+    "tags": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+    "told": _is_told,
+}
 
 
 def amendment_of(lock: str) -> str:
@@ -115,12 +179,16 @@ def amended(lock: str, record: Record) -> dict[str, Any]:
     try:
         with open(amendment_of(lock), "rb", buffering=0) as file:
             changes = json.loads(file.readall())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return record.recipe
-    if not isinstance(changes, dict) or changes.pop("run", None) != record.run:
+    if not isinstance(changes, dict) or changes.pop("run", None) != record.run or not _sound(_complete(changes)):
         return record.recipe
     sinks = {**record.recipe["sinks"], **changes.pop("sinks", {})}
     return {**record.recipe, **changes, "sinks": sinks}
+
+
+def _complete(changes: dict[str, Any]) -> dict[str, Any]:
+    return {"key": "a:0", "leaf": None, "tags": [], **changes}
 
 
 def restore(pid: int, lock: str) -> bool:

@@ -103,8 +103,9 @@ class Shutdown:
         self._check()
 
     def _check(self) -> None:
-        if self._alone and not self.core.pid and all(run.left_alone for run in self.house.runs.values()):
-            self.status = self._code
+        runs = self.house.runs.values()
+        if self._alone and not self.core.pid and all(run.left_alone or run.stuck for run in runs):
+            self.status = self._code or int(any(run.stuck for run in runs))
 
 
 def _has_terminal() -> bool:

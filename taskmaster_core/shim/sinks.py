@@ -298,6 +298,7 @@ class Sinks:
         self.watched: dict[str, float] = {}
         self.fifos: dict[str, Stream] = {}
         self._said_small = False
+        self.streams: set[Stream] = set()
         self._due: dict[str, int] = {}
         self._sinks: dict[str, Sink] = {}
         self._open: dict[Sink, None] = {}  # least recently used first

@@ -18,12 +18,12 @@ import time
 
 import cgroups
 import sentences
+import tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-LOCK_FDS = (100, 20, 3)  # shells use 3 to 9 and 10 to 20 or 255, socket activation begins at 3; low limits the rest
 NO_PROGRAM = 126
 """How a child ends that was to become the core and could not."""
 _BUSY_TRIES, _BUSY_WAIT = 3, 0.05  # ETXTBSY: a deploy that is just writing the file
@@ -161,7 +161,7 @@ def _lock(setup: Setup) -> None:
 
 
 def _inherit_high(fd: int) -> int:
-    for lowest in LOCK_FDS:
+    for lowest in tree.LOCK_FDS:
         try:
             return fcntl.fcntl(fd, fcntl.F_DUPFD, lowest)
         except OSError as error:  # EINVAL: the number is above our limit of descriptors

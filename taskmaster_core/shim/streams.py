@@ -84,6 +84,7 @@ class Stream:
         self.path = path
         self.fd = fd
         sinks.fifos[path] = self
+        sinks.streams.add(self)
         self._carry = b""
         self._big = False
         self._waiting = False  # in the epoll set
@@ -259,6 +260,7 @@ class Stream:
         self._rest()
         os.close(self.fd)
         self.fd = -1
+        self.sinks.streams.discard(self)
         self.sinks.detach(self.sink)
         if self.sinks.fifos.get(self.path) is self:  # a newer run may have made its own there
             del self.sinks.fifos[self.path]

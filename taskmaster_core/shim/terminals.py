@@ -85,6 +85,11 @@ class Terminal(Stream):
         self.total = 0
         self.inlet = Inlet(house.loop, self.fd, terminal=True)
 
+    @property
+    def pair(self) -> tuple[int, int]:
+        """Return the two ends of the pty; nothing to give away once it is closed."""
+        return self.fd, self._slave
+
     # -- output -------------------------------------------------------------------------------------------------
 
     def _step(self, limit: int) -> int:
@@ -174,6 +179,15 @@ class Terminal(Stream):
         start = offset if first <= offset <= self.total else max(first, self.total - KEPT)
         return start, bytes(self._tail[start - first :])
 
+    def go_on(self, picture: bytes) -> None:
+        """Take over where an earlier shim was killed: what it remembered is gone, but for what the log says.
+
+        Offsets go on higher than any before: nothing paints 256 MB a second.
+        """
+        self._tail += picture
+        self.total = self._told = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1e6) << 8
+        self._size = size_of(self.fd) or self._size
+
     # -- its size -----------------------------------------------------------------------------------------------
 
     @property
@@ -210,6 +224,12 @@ class Terminal(Stream):
 def set_size(fd: int, columns: int, rows: int) -> None:
     """Tell the kernel how large a terminal is."""
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def size_of(fd: int) -> tuple[int, int] | None:
+    """Return columns and rows as the kernel has them, None if nobody has told it."""
+    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))
+    return (columns, rows) if columns and rows else None
 
 
 def as_text(data: bytes) -> str:

@@ -15,6 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    File = tuple[int, int]  # device and inode
+
+LOCK_FDS = (100, 20, 3)  # shells use 3 to 9 and 10 to 20 or 255, socket activation begins at 3; low limits the rest
+_HELD = (*LOCK_FDS, 1, 2)  # where a process has the lock file and the FIFOs of its run, if it has not let go
 _ROUND = 0.02  # seconds of stop-and-walk before the loop gets its turn again
 
 
@@ -85,26 +89,36 @@ def below(pids: list[int]) -> list[Member]:
     return found
 
 
-def tagged(pid: int, tags: list[bytes]) -> bool:
-    """Tell whether a process was started with all of these NAME=value settings in its environment."""
+def settings_of(pid: int) -> frozenset[bytes]:
+    """Return the NAME=value settings that a process was started with; none for one that is gone or not to be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            held = set(file.readall().split(b"\0"))
+            return frozenset(file.readall().split(b"\0"))
     except OSError:
-        return False
-    return bool(tags) and all(tag in held for tag in tags)
+        return frozenset()
 
 
-def strangers_of(leader: int, tags: list[bytes], strangers: list[int]) -> list[int]:
-    """Return those of our unknown children (orphans given to us) that descend from the run of this leader."""
-    found = []
-    for pid in strangers:
-        member = look(pid)
-        if member is None:
+def holds(pid: int, files: frozenset[File]) -> bool:
+    """Tell whether a process still has one of these files open where it got it from its run."""
+    for number in _HELD:
+        try:
+            entry = os.stat(f"/proc/{pid}/fd/{number}")
+        except OSError:
             continue
-        if leader in (member.session, member.pgrp) or tagged(pid, tags):
-            found.append(pid)
-    return found
+        if (entry.st_dev, entry.st_ino) in files:
+            return True
+    return False
+
+
+def belongs(member: Member, leader: int, tags: list[bytes], files: Callable[[], frozenset[File]]) -> bool:
+    """Tell whether an orphan is of the run of this leader: by session or group, by its marks, by what it has open."""
+    if leader in (member.session, member.pgrp):
+        return True
+    settings = settings_of(member.pid)
+    if tags and all(tag in settings for tag in tags):
+        return True
+    marked = any(each.startswith(b"TASKMASTER_RUN=") for each in settings)  # then it is another run's
+    return not marked and holds(member.pid, files())
 
 
 def send(member: Member, signum: int) -> bool:

@@ -83,19 +83,25 @@ class Visits:
         return False
 
     def _attend(self, order: Order) -> None:
+        if order.get("lease"):  # from a core that outlived the shim before us, which had heard him
+            heard = self._heard.setdefault((order["key"], order["run"]), {})
+            heard.setdefault(order["lease"], int(order["heard"]))
         terminal = self._terminal(order)
         if terminal is not None:
             terminal.attend(bool(order["on"]))
 
     def _screen(self, order: Order) -> None:
         """Answer with the last screen, and tell what comes after it."""
-        terminal = self._terminal(order)
-        told: Order = {"t": "screen", "id": order["id"], "key": order["key"], "run": order["run"], "gone": True}
+        name = (order["key"], order["run"])
+        run, terminal = self._house.runs.get(name), self._terminal(order)
+        told: Order = {"t": "screen", "id": order["id"], "key": name[0], "run": name[1], "gone": terminal is None}
         if terminal is not None:
             terminal.attend(True)
             start, data = terminal.since(int(order.get("since") or 0))
-            heard = self._heard.get((order["key"], order["run"]), {}).get(order.get("lease") or "", 0)
-            told |= {"gone": False, "offset": start, "data": as_text(data), "heard": heard, "size": terminal.size}
+            heard = self._heard.get(name, {}).get(order.get("lease") or "", 0)
+            told |= {"offset": start, "data": as_text(data), "heard": heard, "size": terminal.size}
+        elif run is not None and not run.told:
+            told["bare"] = True  # it lives, and its terminal does not
         self._core.say(told)
 
     def _resize(self, order: Order) -> None:

@@ -84,7 +84,10 @@ class JobRows:
         wanted = filters.parse(self.filter)
         if not self.problems:
             return wanted.matches if wanted else None
-        return lambda job, proc: proc is not None and proc.kind == "failed" and wanted.matches(job, proc)
+        return lambda job, proc: proc is not None and self._is_problem(proc) and wanted.matches(job, proc)
+
+    def _is_problem(self, proc: Proc) -> bool:
+        return proc.kind == "failed" or proc.shaky(self.now)
 
     def _tree_ids(self, keep: Callable[[Job, Proc | None], bool] | None) -> list[str]:
         found: list[str] = []
@@ -194,7 +197,9 @@ class JobRows:
 
     def _restarts(self, thing: Job | Proc, _: Look, __: Column) -> Cell:
         n = thing.view.restarts if isinstance(thing, Proc) else thing.restarts
-        return short(n), "" if n else "dim"
+        procs = [thing] if isinstance(thing, Proc) else thing.procs.values()
+        shaky = n and any(proc.shaky(self.now) for proc in procs)
+        return short(n), "warn" if shaky else "" if n else "dim"
 
     def _pid(self, thing: Job | Proc, _: Look, __: Column) -> Cell:
         pid = thing.view.pid if isinstance(thing, Proc) else None

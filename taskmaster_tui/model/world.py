@@ -31,6 +31,13 @@ _STATE_WIDTH = 10
 _BUSY_WORDS = {"stopping": "stop", "unknown": "?"}
 
 
+TWICE = 2
+"""Restarts by itself that are no accident any more."""
+
+SETTLED = 300.0
+"""Seconds up after which earlier restarts are history."""
+
+
 class Counts(NamedTuple):
     """Count processes. `up busy failed off done` add up to `total`; `held` are among them."""
 
@@ -104,6 +111,13 @@ class Proc:
     def held(self) -> bool:
         """Tell whether it restarts only by hand."""
         return held(self.view)
+
+    def shaky(self, now: float) -> bool:
+        """Tell whether it runs, but began again more than once and only just: up, and not well."""
+        begun = self.view.started_at
+        return (
+            self.view.state == "running" and self.view.restarts >= TWICE and begun is not None and now - begun < SETTLED
+        )
 
     def look(self, now: float | None = None) -> Look:
         """Return how it is shown: what was asked of it first, then its state."""
@@ -298,6 +312,10 @@ def _tally(procs: Iterable[Proc]) -> Tally:
     )
 
 
+SAME_TIME = 1.0
+"""Seconds by which two clocks may differ and count as one: so long may an answer be under way."""
+
+
 class World:
     """Hold everything the core told."""
 
@@ -308,7 +326,9 @@ class World:
         self.seq = 0
         self.boot = ""
         self.as_of = 0.0
-        """When something was last heard, Unix seconds."""
+        """When something was last heard, by the core's clock."""
+        self.ahead = 0.0
+        """Seconds by which the core's wall clock is ahead of ours; what it tells of is as old as its clock says."""
         self.stale_shape = False
         """Something came or went that only a new snapshot tells in full."""
         self.shape = 0
@@ -316,6 +336,11 @@ class World:
         self._procs: dict[str, Proc] = {}
         self._sampled: set[str] = set()
         self._counts: Counts | None = None
+
+    def set_clock(self, told: float, here: float) -> None:
+        """Note what the core's clock said when ours said `here`; 0: it does not tell. Less than a second is the way."""
+        if told and abs(told - here - self.ahead) >= SAME_TIME:
+            self.ahead = told - here if abs(told - here) >= SAME_TIME else 0.0
 
     def load(self, status: wire.Status, at: float) -> None:
         """Take a snapshot instead of all that was known; histories and marks of what is still there are kept."""

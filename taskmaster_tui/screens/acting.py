@@ -121,12 +121,9 @@ class Acting(View):
     def do_job_attach(self) -> None:
         """Give this terminal to the one process under the cursor that has one."""
         chosen = self.selection()
-        job = self.tm.world.job(chosen.job)
         name = plain(chosen.job)
         if len(chosen.keys) != 1:
             self.tm.say(f"attach to one process: {len(chosen.keys)} are selected", "warn")
-        elif job is None or not job.tty:
-            self.tm.say(f"{name} has no terminal: `tty = true` in its [[task]] gives it one", "warn")
         elif (proc := self.tm.world.proc(chosen.keys[0])) is None or (proc.view.goal != "up" and not proc.view.pid):
             self.tm.say(f"{name} does not run: {self.tm.key_of('job.start')} starts it", "warn")
         else:

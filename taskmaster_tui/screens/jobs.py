@@ -69,7 +69,7 @@ class JobsView(Acting, Arranging):
 
     def shown(self) -> None:
         """Bring everything up to date."""
-        if self.is_mounted and self.query("#jobs-tree"):
+        if self.is_mounted and self.holds("#jobs-tree"):
             self.rebuild()
             self.rowtree.focus()
             self.tm.link.watch_metrics(on=True)
@@ -81,7 +81,7 @@ class JobsView(Acting, Arranging):
 
     def changed(self, change: Change) -> None:
         """Take in what changed."""
-        if not self.query("#jobs-tree"):
+        if not self.holds("#jobs-tree"):
             return
         self.rows.now = self.tm.moment()
         if change.world:
@@ -106,7 +106,7 @@ class JobsView(Acting, Arranging):
 
     def selection(self) -> Selection:
         """Return the marks, else the row under the cursor."""
-        if not self.is_mounted or not self.query("#jobs-tree"):
+        if not self.is_mounted or not self.holds("#jobs-tree"):
             return NOTHING
         cursor = self.rowtree.cursor_id
         ids = [each for each in self.rows.ids() if each in self.rows.marks] or ([cursor] if cursor else [])
@@ -171,7 +171,7 @@ class JobsView(Acting, Arranging):
 
     def given(self) -> frozenset[str]:
         """Tell whether something is searched for."""
-        return frozenset({"hits"} if self.is_mounted and self.query(Detail) and self.detail.searched else ())
+        return frozenset({"hits"} if self.is_mounted and self.holds(Detail) and self.detail.searched else ())
 
     def back(self) -> bool:
         """Go back a step in the details, where the focus is, else in the list."""

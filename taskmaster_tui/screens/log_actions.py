@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 from textual.app import ComposeResult
+from textual.css.query import NoMatches
 from textual.widget import Widget
 
 from taskmaster_core.errors import TaskmasterError
@@ -43,7 +44,10 @@ class LogMoves(Widget):
     @property
     def searched(self) -> bool:
         """Tell whether something is searched for."""
-        return bool(self.query(LogView)) and self.log_view.pager.match is not None
+        try:
+            return self.log_view.pager.match is not None
+        except NoMatches:
+            return False
 
     # Moving -----------------------------------------------------------------------------------------------------------
 

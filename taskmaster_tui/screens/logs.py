@@ -50,13 +50,13 @@ class LogsView(View):
 
     def given(self) -> frozenset[str]:
         """Tell whether something is searched for."""
-        searched = self.is_mounted and self.query("#logs-log") and self.output.searched
+        searched = self.is_mounted and self.holds("#logs-log") and self.output.searched
         return frozenset({"hits"} if searched else ())
 
     def show(self, selectors: Sequence[str], at: float | None = None) -> None:
         """Show the output of these, of all if none is named; from a time on, or the newest."""
         self.selectors = tuple(selectors)
-        if not self.query("#logs-log"):
+        if not self.holds("#logs-log"):
             self._wanted = (selectors, at)
             return
         key = selectors[0] if len(selectors) == 1 else ""
@@ -71,13 +71,13 @@ class LogsView(View):
 
     def selection(self) -> Selection:
         """Return the process whose line is under the eyes."""
-        row = self.output.log_view.row_here() if self.query("#logs-log LogView") else None
+        row = self.output.log_view.row_here() if self.holds("#logs-log LogView") else None
         proc = self.tm.world.proc(row.key) if row is not None else None
         return Selection((proc.view.key,), (proc.view.key,), proc.job.name) if proc is not None else NOTHING
 
     def shown(self) -> None:
         """Go on where it was left."""
-        if self.query("#logs-log"):
+        if self.holds("#logs-log"):
             self._title()
             self.output.follow_output(self.selectors)
             self.output.log_view.pager.focus()
@@ -88,14 +88,14 @@ class LogsView(View):
 
     def changed(self, change: Change) -> None:
         """Fetch what is new."""
-        if self.query("#logs-log"):
+        if self.holds("#logs-log"):
             self.output.changed(change)
             if change.world:
                 self._title()
 
     def tick(self) -> None:
         """Look for output where nobody tells of it."""
-        if self.query("#logs-log"):
+        if self.holds("#logs-log"):
             self.output.tick()
 
     @on(LogView.Changed)

@@ -145,7 +145,9 @@ def info_lines(found: dict[str, Any], row_id: str, app: TaskmasterApp) -> Iterab
             yield _fact("by hand", intent if isinstance(intent, str) else _words(intent), "held")
         for process in job["processes"]:
             if row_id in (job["name"], process["key"]):
-                yield from _process_lines(process, each.get("paths", {}).get(process["key"], {}), now)
+                key = process["key"]
+                yield from _process_lines(process, each.get("paths", {}).get(key, {}), now)
+                yield from _relative_lines(each.get("trees", {}).get(key, {}), now)
 
 
 def _process_lines(process: dict[str, Any], paths: dict[str, Any], now: float) -> Iterable[Line]:
@@ -161,9 +163,21 @@ def _process_lines(process: dict[str, Any], paths: dict[str, Any], now: float) -
     yield _fact("tries", f"{process['tries']}, restarts {process.get('restarts', 0)}")
     yield _fact("generation", process["generation"])
     if process.get("lingering"):
-        yield _fact("lingering", f"{process['lingering']} processes of earlier runs", "warn")
+        yield _fact("lingering", f"{process['lingering']} processes of its last run", "warn")
     for stream, path in paths.items():
         yield _fact(stream, path["path"] if isinstance(path, dict) else path)
+
+
+def _relative_lines(tree: dict[str, Any], now: float) -> Iterable[Line]:
+    """Return who of its descendants is on his own, and whether its main process stands still."""
+    if tree.get("halted"):
+        yield _fact("halted", f"its main process is {tree['halted']}", "warn")
+    for number, each in enumerate(tree.get("relatives", ())):
+        how = f"outlived run {each['run']}" if each["ended"] else "left the group"
+        text = f"{each['pid']} {each['command']} ({how}, {fmt.ago(now - each['started_at'])})"
+        yield _fact("" if number else "descendants", text, "warn" if each["ended"] else "")
+    if tree.get("more"):
+        yield _fact("", f"and {tree['more']} more")
 
 
 def env_lines(found: dict[str, Any], row_id: str, app: TaskmasterApp) -> Iterable[Line]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from textual.css.query import NoMatches
 from textual.widget import Widget
 
 from taskmaster_tui.link import Change
@@ -41,6 +42,14 @@ class View(Widget):
     def tm(self) -> TaskmasterApp:
         """Return the app by its own type."""
         return cast("TaskmasterApp", self.app)
+
+    def holds(self, wanted: str | type[Widget]) -> bool:
+        """Tell whether a part of it is there yet. Textual remembers what `query_one` found; `query` looks each time."""
+        try:
+            self.query_one(wanted)
+        except NoMatches:
+            return False
+        return True
 
     def selection(self) -> Selection:
         """Return what an action is about: the marks, else the row under the cursor."""

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from taskmaster_core import wire
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui import keys
-from taskmaster_tui.actions import BY_ID
+from taskmaster_tui.actions import BY_ID, barred
 from taskmaster_tui.link import Phase
 from taskmaster_tui.live import live_of
 from taskmaster_tui.model import fmt, story
@@ -208,13 +208,14 @@ class KeyBar(LiveBar):
 
     def _entries(self) -> list[tuple[int, str, str, str, bool]]:
         """Return rank, key, label, action and whether it can be done now; what is done to jobs comes last."""
-        guests, lost = self.tm.main.view_name != "jobs", self.tm.context.lost
+        context = self.tm.context
+        guests, lost = self.tm.main.view_name != "jobs", context.lost
         found: dict[str, tuple[int, str, str, str, bool]] = {}
         for active in self.screen.active_bindings.values():
             action = BY_ID.get(active.binding.id or "")
             if lost and not active.enabled:
                 continue  # nothing can be done to jobs for now: what can be done needs the room
-            if action is not None and action.bar and action.id not in found:
+            if action is not None and action.bar and action.id not in found and not barred(action, context):
                 key = keys.shown(active.binding.key)
                 key = key.replace("⏎", self.glyph["enter"]).replace("␣", self.glyph["space"])
                 rank = action.bar + (_GUESTS if guests and action.id.startswith("job.") else 0)

@@ -200,7 +200,7 @@ def test_a_read_only_viewer_types_nothing_and_cannot_take_over(daemon: Start, at
     assert "aaa" not in it.output("cat:0")
 
 
-def test_G01_an_attached_person_goes_on_after_the_core_was_killed(daemon: Start, attach: Attach) -> None:
+def test_G1_an_attached_person_goes_on_after_the_core_was_killed(daemon: Start, attach: Attach) -> None:
     it = daemon(ECHO)
     it.wait(lambda: "up" in it.output("echo:0"))
     pid = it.proc("echo:0").pid
@@ -258,6 +258,29 @@ def test_a_client_that_vanishes_lets_others_type(daemon: Start) -> None:
     assert not it.request("attach", "cat", lease="two")["write"]
     it.wait_event("detached", "cat:0", timeout=15)
     assert it.request("attach", "cat", lease="two")["write"]
+
+
+def test_status_and_show_say_who_is_attached(daemon: Start) -> None:
+    it = daemon(CAT)
+    assert it.proc("cat:0").attached == ""
+    for name, write in (("one", True), ("two", True), ("three", False)):
+        it.request("attach", "cat", lease=name, write=write)
+    assert re.fullmatch(r"uid \d+ pid \d+ types, 2 look on", it.proc("cat:0").attached)
+    assert "types, 2 look on" in it.cli("status").stdout
+    assert "types, 2 look on" in it.cli("show", "cat").stdout
+    for name in ("one", "two", "three"):
+        it.request("detach", lease=name)
+    assert "types" not in it.cli("status").stdout
+
+
+def test_what_a_terminal_paints_is_found_by_logs_and_its_search(daemon: Start) -> None:
+    it = daemon(ECHO.replace("echo up", "echo \\u001b[31mneedle-one\\u001b[0m; echo hay"))
+    it.wait(lambda: "hay" in it.output("echo:0"))
+    assert it.cli("send", "-n", "echo", "typed needle-two\n").returncode == 0
+    it.wait(lambda: "needle-two" in it.output("echo:0"))
+    lines = it.cli("logs", "-g", "needle-", "echo").stdout.splitlines()
+    assert [line.rpartition("needle-")[2].strip() for line in lines] == ["one", "two"], lines
+    assert len(it.request("find", "echo", pattern="needle-")["places"]) == 2  # as `/` in the TUI asks
 
 
 def test_what_was_missed_comes_with_the_next_word(daemon: Start) -> None:
@@ -339,3 +362,16 @@ def test_a_in_the_full_screen_hands_the_terminal_over_and_takes_it_back(daemon: 
     screen.wait_for("back from cat:0")
     screen.wait_for(seat.rows_are(cat="1/1 up"))
     assert it.output("cat:0").count("typed here") == 2
+
+
+def test_slash_in_the_full_screen_finds_what_a_terminal_has_painted(daemon: Start, sit: Callable[..., Any]) -> None:
+    it = daemon(ECHO.replace("echo up", "echo needle-one; echo hay; echo needle-two"))
+    it.wait(lambda: "two" in it.output("echo:0"))
+    screen = sit(it)
+    screen.wait_for(seat.rows_are(echo="1/1 up"))
+    screen.send("Enter")
+    screen.wait_for("needle-two")
+    screen.send("/")
+    screen.type("needle-")
+    screen.send("Enter")
+    screen.wait_for(lambda text: re.search(r"match \d of 2", text))

@@ -337,7 +337,7 @@ def test_L39_as_process_1_it_reaps_strangers(container: Container) -> None:
 
 @contained
 @pytest.mark.parametrize("container", [STEADY], indirect=True)
-def test_G07_as_process_1_a_kill_from_inside_does_nothing(container: Container) -> None:
+def test_G7_as_process_1_a_kill_from_inside_does_nothing(container: Container) -> None:
     container.wait_state("web:1", "running")
     container.inside("kill", "-9", "1")
     assert container.ping()

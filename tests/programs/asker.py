@@ -1,7 +1,7 @@
 """Become another user, ask a core what the arguments say, and print the answers: one JSON document a line.
 
 Called as `asker.py UID GID,GID… SOCKET REQUEST…`; a request is a JSON document. With `--topics T,T` it subscribes
-instead and prints the topics it hears within two seconds.
+instead and prints the topics it hears within two seconds, with `--hear T` each as it comes, until three are quiet.
 """
 
 from __future__ import annotations
@@ -39,12 +39,23 @@ def listen(context: zmq.Context[zmq.Socket[bytes]], path: str, topics: list[str]
     print(json.dumps(sorted(heard)))
 
 
+def hear(context: zmq.Context[zmq.Socket[bytes]], path: str, topic: str) -> None:
+    socket = context.socket(zmq.SUB)
+    socket.linger = 0
+    socket.subscribe(topic)
+    socket.connect(f"ipc://{path}")
+    while socket.poll(3000):
+        print(socket.recv_multipart()[0].decode(), flush=True)
+
+
 def main() -> None:
     uid, groups, path, *rest = sys.argv[1:]
     become(int(uid), [int(each) for each in groups.split(",")])
     context = zmq.Context()
     if rest[0] == "--topics":
         listen(context, path, rest[1].split(","))
+    elif rest[0] == "--hear":
+        hear(context, path, rest[1])
     else:
         socket = context.socket(zmq.REQ)
         socket.linger = 0

@@ -64,6 +64,20 @@ async def test_a_says_why_not(core: FakeCore, ran: list[list[str]]):
     assert ran == []
 
 
+async def test_the_key_bar_and_the_palette_offer_it_only_where_there_is_a_terminal(core: FakeCore):
+    async with running(core) as stage:
+        for row, offered in (("vim", True), ("plain", False), ("many:1", True), ("off", True), ("plain", False)):
+            await stage.at(row)
+            await stage.settled()
+            assert ("a Attach" in stage.text) is offered, row
+            await stage.press("colon")
+            await stage.type("job.")
+            await stage.until(lambda: "stop if it runs" in stage.text)
+            assert ("give it this terminal" in stage.text) is offered, row
+            await stage.press("escape")
+            await stage.settled()
+
+
 @pytest.mark.parametrize("preset", keys.PRESETS)
 def test_the_key_clashes_with_no_other_in_any_preset(preset: str):
     assert not [each for each in keys.problems(preset, {}) if "job.attach" in each]

@@ -130,7 +130,10 @@ class Core:
 class Shim:
     """Run a shim in a directory of its own."""
 
-    def __init__(self, path: Path, *options: str, env: dict[str, str] | None = None, **popen: Any) -> None:
+    def __init__(
+        self, path: Path, *options: str, env: dict[str, str] | None = None, shim: list[str] | None = None,
+        source: Path = SHIM, **popen: Any,
+    ) -> None:  # fmt: skip
         self.path = path
         self.state = path / "state"
         self.run = path / "run"
@@ -143,7 +146,7 @@ class Shim:
         self.stderr = path / "shim.stderr"
         self.stdout = path / "shim.stdout"
         full = {"PATH": os.environ["PATH"], "TM_TEST": "1", "TM_MARK": str(path), **(env or {})}
-        argv = [PYTHON, "-I", "-S", str(SHIM), *options, "--", *program("link_holder", self._control)]
+        argv = [*(shim or [PYTHON, "-I", "-S", str(source)]), *options, "--", *program("link_holder", self._control)]
         with self.stderr.open("wb") as err, self.stdout.open("wb") as out:
             popen = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **popen}
             self.process = subprocess.Popen(argv, env=full, **popen)

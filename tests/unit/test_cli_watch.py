@@ -136,9 +136,9 @@ def test_ctrl_c_ends_it(fake: FakeCore, started: Started) -> None:
     ],
 )
 def test_sentences(before: dict[str, Any] | None, after: dict[str, Any], said: str) -> None:
-    assert watch.sentence(before, after) == said
+    assert watch.sentence(before, after, time.time()) == said
 
 
 def test_backoff_tells_how_long() -> None:
     waits = process("web:0", "backoff", next_start_at=time.time() + 90.5)
-    assert watch.sentence(None, waits) == "web:0 waits for its next try in 1m30s"
+    assert watch.sentence(None, waits, time.time()) == "web:0 waits for its next try in 1m30s"

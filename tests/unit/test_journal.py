@@ -260,7 +260,7 @@ def test_the_files_are_for_their_owner_only(path: Path) -> None:
 # Intents -----------------------------------------------------------------------------------------------------------
 
 
-def test_G08_intents_survive(path: Path) -> None:
+def test_G8_intents_survive(path: Path) -> None:
     with opened(path) as hand:
         hand.journal.put_intents((Intent("web", "down"), Intent("db:*", "scale", 4)), 1)
         hand.until(lambda: hand.tokens.get(1, False))
@@ -270,7 +270,7 @@ def test_G08_intents_survive(path: Path) -> None:
         assert hand.begun.intents == [Intent("a b:0", "down"), Intent("db:*", "scale", 4)]
 
 
-def test_G08_what_was_answered_survives_kill_9(path: Path) -> None:
+def test_G8_what_was_answered_survives_kill_9(path: Path) -> None:
     code = f"""
 import os, sys
 from taskmaster_core.intents import Intent

@@ -84,11 +84,32 @@ def test_the_end_of_the_tree_is_told_with_what_was_swept() -> None:
     ]
 
 
-def test_without_killgroup_the_rest_is_left_and_named() -> None:
+def test_without_killgroup_the_rest_is_left_and_named_until_it_has_ended() -> None:
     left = proc(State.STOPPING, spec(killgroup=False))
-    found = m.step(left, m.Exited(RUN, CLEAN, lingering=2), ctx())
-    assert facts(found, "stopped")[0]["lingering"] == 2
-    assert found.proc.lingering == 0
+    found = m.step(left, m.Exited(RUN, CLEAN, lingering=2, left=("7 sh", "8 nap")), ctx())
+    told = facts(found, "stopped")[0]
+    assert (told["lingering"], told["left"]) == (2, ["7 sh", "8 nap"])
+    assert (found.proc.state, found.proc.lingering, found.proc.left) == (State.STOPPED, 2, ("7 sh", "8 nap"))
+    fewer = m.step(found.proc, m.Exited(RUN, CLEAN, lingering=0), ctx()).proc
+    assert (fewer.lingering, fewer.left) == (0, ())
+
+
+def test_what_is_left_is_not_counted_as_the_next_runs() -> None:
+    left = proc(State.STOPPING, spec(killgroup=False), goal=Goal.UP)
+    queued = m.step(left, m.Exited(RUN, CLEAN, lingering=1, left=("7 sh",)), ctx())
+    assert facts(queued, "stopped")[0]["left"] == ["7 sh"]
+    assert (queued.proc.state, queued.proc.lingering, queued.proc.left) == (State.PENDING, 0, ())
+
+
+def test_who_did_not_end_with_the_leader_and_was_killed_is_named() -> None:
+    end = m.Exited(RUN, CLEAN, swept=("mole (7)",), outlived=("sh (8)",), unnamed=3)
+    told = facts(m.step(proc(State.STOPPING, step=-1), end, ctx()), "stopped")[0]
+    assert (told["swept"], told["outlived"], told["unnamed"]) == (["mole (7)"], ["sh (8)"], 3)
+
+
+def test_a_job_at_rest_whose_rest_is_left_names_it_when_it_is_stopped() -> None:
+    resting = proc(State.EXITED, spec(killgroup=False), lingering=1, left=("7 sh",))
+    assert facts(m.step(resting, m.Stop(), ctx()), "stopped")[0]["left"] == ["7 sh"]
 
 
 def test_restart_stops_first_and_queues_when_the_tree_is_gone() -> None:

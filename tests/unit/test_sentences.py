@@ -35,6 +35,13 @@ OPERATOR = {"kind": "operator", "who": "uid 0 pid 5", "request": "r"}
         ("stopping", {"goal": "gone"}, "web:0 is being stopped, to be removed"),
         ("stopping", {"lingering": 1}, "web:0 is being stopped: what its last run left behind is ended first"),
         ("stopped", {"signal": "SIGTERM", "swept": [], "forced": False}, "web:0 stopped, it ended by SIGTERM"),
+        ("stopped", {"code": 0, "swept": [f"n ({n})" for n in range(12)], "forced": False},
+         "web:0 stopped, it ended with code 0; " + ", ".join(f"n ({n})" for n in range(10))
+         + " and 2 more had left its group and was killed"),
+        ("stopped", {"code": 0, "outlived": ["sh (7)"], "unnamed": 3},
+         "web:0 stopped, it ended with code 0; sh (7) did not end with it and was killed; so were 3 more"),
+        ("stopped", {"code": 0, "lingering": 12, "left": ["7 sh", "8 nap"]},
+         "web:0 stopped, it ended with code 0; 12 of its descendants live on: 7 sh, 8 nap and 10 more"),
         ("stopped", {"signal": "SIGKILL", "swept": [[7, "sh"], [8, "x y"]], "forced": True},
          "web:0 stopped after it had to be killed, it ended by SIGKILL; sh 7, x y 8 had left its group and was killed"),
         ("stopped", {}, "web:0 stopped"),

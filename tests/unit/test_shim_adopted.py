@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from taskmaster_core.shim import pidfds
+from taskmaster_core.shim import frames, pidfds, rights
 from tests.unit.shim_harness import Core, Shim, alive, output, program, sink, spawn_order, wait_for
 
 exact = pytest.mark.skipif(not pidfds.TOLD, reason="the kernel (before 6.15) does not tell how strangers ended")
@@ -329,3 +330,134 @@ def test_output_of_an_older_run_goes_on_though_its_fifo_has_lost_its_name(swept:
     swept.next()
     sizes = [len(output(swept.first, name)) for name in ("job/old", "job/new")]
     wait_for(lambda: len(output(swept.first, "job/old")) > sizes[0] and len(output(swept.first, "job/new")) > sizes[1])
+
+
+# -- terminals and pipes, of which the core has copies ----------------------------------------------------------------
+
+
+class Keeper:
+    """Be a core that keeps what a shim gives it, and hands it to the next."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.groups: rights.Groups = []
+        self.held: dict[str, tuple[str, list[int]]] = {}
+        self._decoder = frames.Decoder()
+
+    def take(self, *keys: str) -> None:
+        """Read until all of these are held; nothing else reads this wire meanwhile."""
+
+        def come() -> bool:
+            try:
+                data = rights.receive(self.core.link, 1 << 16, self.groups)
+            except BlockingIOError:
+                return False
+            for frame in self._decoder.feed(data):
+                for report in frame:
+                    self.core.reports.append(report)
+                    if report["t"] == "fds" and report["what"] != "none":
+                        rights.close(self.held.pop(report["key"], ("", []))[1])
+                        self.held[report["key"]] = (report["what"], rights.claim(self.groups, report["what"]))
+            return set(keys) <= set(self.held)
+
+        wait_for(come, f"copies of {keys}")
+
+    def hand_to(self, core: Core) -> None:
+        for key, (what, fds) in self.held.items():
+            rights.send(core.link, frames.encode([rights.frame_of(key, 1, what)]), tuple(fds))
+
+    def close(self) -> None:
+        for _, fds in self.held.values():
+            rights.close(fds)
+        self.held.clear()
+
+
+def tty_order(shim: Shim, words: str, key: str) -> dict[str, Any]:
+    return spawn_order(shim, ["/bin/sh", "-c", words], key, tty=True, err={"kind": "out"})
+
+
+def typed(text: str, key: str, **fields: Any) -> dict[str, Any]:
+    data = base64.b64encode(text.encode()).decode()
+    return {"t": "input", "key": key, "run": 1, "data": data, **fields}
+
+
+def open_with(house: House, keeper: Keeper) -> Core:
+    """Start the next shim, which is given what was kept before anything else."""
+    shim = house._make()
+    core = shim.core()
+    keeper.hand_to(core)
+    core.order(shim.open_order(statedir=str(house.first.state)))
+    core.expect("hello")
+    core.order({"t": "ready"})
+    return core
+
+
+@pytest.fixture
+def kept(house: House) -> Iterator[tuple[House, Keeper]]:
+    """A terminal and a pipe, copies of both, and the shim that made them killed."""
+    core = house.first.open()
+    keeper = Keeper(core)
+    core.order(
+        tty_order(house.first, "stty -echo; echo up; exec cat", "tty:0"),
+        spawn_order(house.first, ["/bin/cat"], "pipe:0", stdin="pipe"),
+    )
+    keeper.take("tty:0", "pipe:0")
+    wait_for(lambda: output(house.first, "tty/0.out") == b"up\r\n", "it is up")
+    house.kill(core)
+    yield house, keeper
+    keeper.close()
+
+
+def test_G05_terminal_and_pipe_go_on_with_the_copies_a_core_has_kept(kept: tuple[House, Keeper]) -> None:
+    house, keeper = kept
+    core = open_with(house, keeper)
+    assert {each["key"] for each in hello(core)["runs"]} == {"tty:0", "pipe:0"}
+    core.order(typed("one\n", "tty:0", id="a"), typed("two\n", "pipe:0", id="b"))
+    assert (core.expect("took", id="a")["why"], core.expect("took", id="b")["why"]) == ("", "")
+    wait_for(lambda: output(house.first, "tty/0.out") == b"up\r\none\r\n", "the terminal hears and is logged")
+    wait_for(lambda: output(house.first, "pipe/0.out") == b"two\n", "the pipe too")
+    core.order({"t": "screen", "id": "c", "key": "tty:0", "run": 1})
+    shown = core.expect("screen", id="c")
+    assert base64.b64decode(shown["data"]) == b"up\r\none\r\n"
+    assert shown["offset"] > 1 << 20, "higher than any before"
+
+
+def test_G05_the_end_of_an_input_waits_for_the_copy_and_holds_for_the_next_shim(kept: tuple[House, Keeper]) -> None:
+    """A shim that is killed after it closed a pipe has the copy closed by the next."""
+    house, keeper = kept
+    core = open_with(house, keeper)
+    core.order(typed("last\n", "pipe:0", end=True, id="a"))
+    assert core.expect("took", id="a")["why"] == ""
+    told = core.expect("fds", key="pipe:0")
+    assert (told["what"], "n" in told) == ("none", True)
+    assert core.all("exited") == []  # a copy is open still: ours
+    house.kill(core)
+    core = open_with(house, keeper)
+    assert core.expect("fds", key="pipe:0")["what"] == "none"
+    keeper.close()
+    assert "lost" not in core.expect("exited", key="pipe:0")
+    assert output(house.first, "pipe/0.out") == b"last\n"
+
+
+def test_G06_what_nobody_has_kept_is_lost_and_the_end_says_so(kept: tuple[House, Keeper]) -> None:
+    house, keeper = kept
+    keeper.close()
+    core = house.next()
+    assert core.expect("exited", key="tty:0")["lost"] == "terminal"
+    assert core.expect("exited", key="pipe:0")["lost"] == "pipe"
+
+
+def test_what_is_handed_over_for_no_run_is_closed_and_said(house: House) -> None:
+    core = house.first.open()
+    read, write = os.pipe()
+    rights.send(core.link, frames.encode([rights.frame_of("gone:0", 3, "pipe")]), (write,))
+    os.close(write)
+    house.kill(core)
+    shim = house._make()
+    core = shim.core()
+    rights.send(core.link, frames.encode([rights.frame_of("gone:0", 3, "pipe")]), (read,))
+    core.order(shim.open_order(statedir=str(house.first.state)))
+    assert core.expect("fds", key="gone:0", run=3)["what"] == "none"
+    pipes = [os.readlink(f"/proc/{shim.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{shim.pid}/fd")]
+    assert f"pipe:[{os.fstat(read).st_ino}]" not in pipes
+    os.close(read)

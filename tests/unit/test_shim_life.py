@@ -179,6 +179,22 @@ def test_L04_a_core_that_beats_is_left_alone(tmp_path: Path) -> None:
         shim.close()
 
 
+def test_K04_a_core_that_is_slow_to_come_up_is_given_more_time_each_time(tmp_path: Path) -> None:
+    """A machine on which a core needs longer than the watchdog has a core in the end."""
+    shim = Shim(tmp_path, env={"TM_BEAT_TIMEOUT": "0.3"})
+    try:
+        for _ in range(4):
+            core = shim.core()
+            core.receive(1.2)  # so long it loads its modules
+            if not core.closed:
+                break
+        core.order(shim.open_order())
+        core.expect("hello")
+        assert len(shim.cores) > 1
+    finally:
+        shim.close()
+
+
 def test_a_core_that_closes_its_wire_is_ended_and_replaced(tmp_path: Path) -> None:
     shim = Shim(tmp_path, env={"TM_BEAT_TIMEOUT": "0.5"})
     try:

@@ -495,6 +495,31 @@ def test_S06_links_and_files_planted_by_others_are_refused(shim: Shim, core: Cor
 
 
 @ROOT_ONLY
+def test_S06_a_directory_that_was_turned_into_a_link_is_refused(shim: Shim, core: Core, tmp_path: Path) -> None:
+    """A user who owns the directory above the logs can lead them nowhere: nothing is made where the link leads."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "home/logs").symlink_to(tmp_path / "etc")
+    os.lchown(tmp_path / "home/logs", 65534, 65534)
+    assert "uid 65534" in refused(shim, core, str(tmp_path / "home/logs/cron"), 1)["message"]
+    assert list((tmp_path / "etc").iterdir()) == []
+    (tmp_path / "home/ours").symlink_to("../etc")
+    core.order(spawn_order(shim, ["echo", "x"], run=2, out=sink(shim, str(tmp_path / "home/ours/log"))))
+    assert core.expect("exited", run=2)["code"] == 0
+    assert (tmp_path / "etc/log").read_text() == "x\n"
+
+
+@ROOT_ONLY
+def test_S06_a_hard_link_planted_in_a_directory_of_others_is_refused(shim: Shim, core: Core, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("root's\n")
+    (tmp_path / "theirs").mkdir()
+    os.link(tmp_path / "secret", tmp_path / "theirs/log")
+    os.chown(tmp_path / "theirs", 65534, 65534)
+    assert "another name" in refused(shim, core, str(tmp_path / "theirs/log"), 1)["message"]
+    assert (tmp_path / "secret").read_text() == "root's\n"
+
+
+@ROOT_ONLY
 def test_S06_a_file_of_the_jobs_owner_is_made_with_the_rights_of_the_owner(
     shim: Shim, core: Core, tmp_path: Path
 ) -> None:

@@ -209,7 +209,7 @@ def test_P12_a_flood_on_a_terminal_does_not_fill_the_wire_to_a_core_that_does_no
     assert rss < 40 << 20
 
 
-def test_G01_a_terminal_and_its_job_outlive_the_core(shim: Shim, core: Core) -> None:
+def test_G1_a_terminal_and_its_job_outlive_the_core(shim: Shim, core: Core) -> None:
     core.order(tty_order(shim, ["/bin/cat"]))
     pid = core.expect("spawned")["pid"]
     screen(core, "s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 from collections.abc import Iterator
@@ -61,6 +62,32 @@ def test_a_torn_wire_is_a_closed_wire(pair: tuple[ShimLink, socket.socket]) -> N
         link.receive()
 
 
+class Starved:
+    """Be a socket for which the kernel has no memory, twice for each call."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self._inner = inner
+        self._left = {"send": 2, "recv": 2}
+
+    def __getattr__(self, name: str) -> object:
+        if self._left.get(name):
+            self._left[name] -= 1
+            raise OSError(errno.ENOMEM, "")
+        return getattr(self._inner, name)
+
+
+def test_L03_no_memory_for_the_wire_at_a_moment_is_no_end_of_it(pair: tuple[ShimLink, socket.socket]) -> None:
+    link, shim = pair
+    link._socket = Starved(link._socket)  # type: ignore[assignment]
+    link.send([{"t": "beat"}])
+    assert link.backlog
+    link.flush()
+    link.flush()
+    assert not link.backlog
+    shim.sendall(encode([{"t": "reload"}]))
+    assert [link.receive(), link.receive(), link.receive()] == [[], [], [{"t": "reload"}]]
+
+
 def test_sending_to_a_shim_that_is_gone_says_so(pair: tuple[ShimLink, socket.socket]) -> None:
     link, shim = pair
     shim.close()
@@ -88,6 +115,14 @@ WEB = Key("web", 0)
         (
             {"t": "exited", "code": 0, "swept": [[9, "sleep"]]},
             machine.Exited(7, Exit(code=0), 0, ("sleep (9)",)),
+        ),
+        (
+            {"t": "exited", "code": 0, "lingering": 12, "left": [[n, "nap"] for n in range(12)]},
+            machine.Exited(7, Exit(code=0), 12, left=tuple(f"{n} nap" for n in range(10))),
+        ),
+        (
+            {"t": "exited", "code": 0, "outlived": [[9, "sleep"]], "unnamed": 4},
+            machine.Exited(7, Exit(code=0), outlived=("sleep (9)",), unnamed=4),
         ),
         ({"t": "exited"}, machine.Exited(7, Exit(message="not known how"))),
         ({"t": "unkillable", "pids": [4]}, machine.Unkillable(7, (4,))),

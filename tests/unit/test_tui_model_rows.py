@@ -182,6 +182,15 @@ def test_measures_filter() -> None:
         assert rows.ids() == ids
 
 
+def test_what_keeps_restarting_is_a_problem_though_it_runs() -> None:
+    crashing = proc("db:0", restarts=3, started_at=NOW - 20)
+    healed = proc("web:0", restarts=3, started_at=NOW - 4000)
+    rows = rows_of(job("db", crashing), job("web", healed), problems=True)
+    assert rows.ids() == ["db"]
+    cells = dict(zip((column.id for column in JOB_COLUMNS), rows.cells("db:0", JOB_COLUMNS), strict=True))
+    assert cells["restarts"] == ("3", "warn")
+
+
 def test_problems_are_what_failed() -> None:
     rows = rows_of(*DEMO, job("db", proc("db:0"), proc("db:1", "backoff")), problems=True)
     assert rows.ids() == ["mailer", "db", "db:1"]

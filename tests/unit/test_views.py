@@ -210,6 +210,8 @@ def test_why_tells_how_the_last_run_ended(one: Proc, sentence: str) -> None:
 
 def test_why_tells_of_descendants_that_live_on() -> None:
     assert "2 of its descendants live on" in why(proc(State.EXITED, lingering=2))["chain"]
+    named = proc(State.STOPPED, exit=FAILED, lingering=3, left=("7 sh", "8 nap"))
+    assert "3 of its descendants live on: 7 sh, 8 nap and 1 more" in why(named)["chain"]
 
 
 def test_why_tells_the_policy_that_keeps_it_down() -> None:

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/taskmaster
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_taskmaster_subparsers=(up down core tui shell status show why logs events wait start stop restart kill signal send attach scale hold release undo reset reload check config add edit rollback host doctor version completion help)
+_shtab_taskmaster_subparsers=(up down core tui shell status show why logs events wait start stop restart kill signal send attach scale hold release undo reset reload check config add edit rollback upgrade host doctor version completion help)
 
 _shtab_taskmaster_up_option_strings=(-h --help -d --detach --no-tui -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_down_option_strings=(-h --help --keep-core -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
@@ -36,6 +36,7 @@ _shtab_taskmaster_config_option_strings=(-h --help -f --config --instance --sock
 _shtab_taskmaster_add_option_strings=(-h --help -p --numprocess --set --dry-run -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_edit_option_strings=(-h --help -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_rollback_option_strings=(-h --help --list -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
+_shtab_taskmaster_upgrade_option_strings=(-h --help --core --shim -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_host_option_strings=(-h --help --role --core --authorized -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_doctor_option_strings=(-h --help -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
 _shtab_taskmaster_version_option_strings=(-h --help -f --config --instance --socket --host --json -q --quiet -v --verbose -y --yes --timeout --color)
@@ -149,6 +150,9 @@ _shtab_taskmaster_edit___socket_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_rollback__f_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_rollback___config_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_rollback___socket_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_upgrade__f_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_upgrade___config_COMPGEN=_shtab_compgen_files
+_shtab_taskmaster_upgrade___socket_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_host__f_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_host___config_COMPGEN=_shtab_compgen_files
 _shtab_taskmaster_host___socket_COMPGEN=_shtab_compgen_files
@@ -200,6 +204,7 @@ _shtab_taskmaster_config___color_choices=(auto always never)
 _shtab_taskmaster_add___color_choices=(auto always never)
 _shtab_taskmaster_edit___color_choices=(auto always never)
 _shtab_taskmaster_rollback___color_choices=(auto always never)
+_shtab_taskmaster_upgrade___color_choices=(auto always never)
 _shtab_taskmaster_host_pos_0_choices=(keygen authorize add list rm)
 _shtab_taskmaster_host___role_choices=(read-only operator admin)
 _shtab_taskmaster_host___color_choices=(auto always never)
@@ -208,7 +213,7 @@ _shtab_taskmaster_version___color_choices=(auto always never)
 _shtab_taskmaster_completion_pos_0_choices=(bash zsh fish jobs)
 _shtab_taskmaster_completion___color_choices=(auto always never)
 _shtab_taskmaster_help___color_choices=(auto always never)
-_shtab_taskmaster_pos_0_choices=(up down core tui shell status show why logs events wait start stop restart kill signal send attach scale hold release undo reset reload check config add edit rollback host doctor version completion help)
+_shtab_taskmaster_pos_0_choices=(up down core tui shell status show why logs events wait start stop restart kill signal send attach scale hold release undo reset reload check config add edit rollback upgrade host doctor version completion help)
 _shtab_taskmaster___color_choices=(auto always never)
 
 _shtab_taskmaster_up_pos_0_nargs='*'
@@ -528,6 +533,17 @@ _shtab_taskmaster_rollback__v_nargs=0
 _shtab_taskmaster_rollback___verbose_nargs=0
 _shtab_taskmaster_rollback__y_nargs=0
 _shtab_taskmaster_rollback___yes_nargs=0
+_shtab_taskmaster_upgrade__h_nargs=0
+_shtab_taskmaster_upgrade___help_nargs=0
+_shtab_taskmaster_upgrade___core_nargs=0
+_shtab_taskmaster_upgrade___shim_nargs=0
+_shtab_taskmaster_upgrade___json_nargs=0
+_shtab_taskmaster_upgrade__q_nargs=0
+_shtab_taskmaster_upgrade___quiet_nargs=0
+_shtab_taskmaster_upgrade__v_nargs=0
+_shtab_taskmaster_upgrade___verbose_nargs=0
+_shtab_taskmaster_upgrade__y_nargs=0
+_shtab_taskmaster_upgrade___yes_nargs=0
 _shtab_taskmaster_host_pos_1_nargs='*'
 _shtab_taskmaster_host__h_nargs=0
 _shtab_taskmaster_host___help_nargs=0
