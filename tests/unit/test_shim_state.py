@@ -26,7 +26,7 @@ MODULES = (
 ANEW = {
     "House": {
         "loop", "sinks", "heritage", "tell", "places", "groves", "null", "looker", "inherited", "nofile", "runs",
-        "inlets", "pids", "on_empty", "_answers", "_reaping",
+        "inlets", "pids", "on_empty", "_answers", "_reaping", "shelf", "oom",
     },
     "Run": {"house", "tags", "streams", "_pidfd", "_status", "_swept", "_deferred", "_watch", "_patience"},
     "Adopted": {"_lock_file", "_unreaped"},
@@ -39,13 +39,15 @@ ANEW = {
     "Shutdown": {"house", "core", "status", "_alone"},
     "Heritage": {"reset", "oom", "boot", "uid", "gid"},
     "Sink": {
-        "path", "real", "sinks", "blocked", "_losses", "_fd", "_pos", "_inode", "_looked", "_index", "_times", "_parts",
+        "path", "real", "sinks", "blocked", "_losses", "_fd", "_pos", "_inode", "_looked", "_times", "_parts",
     },
     "Losses": {"_path", "_loop", "_tell", "_timer"},
     "Sinks": {
         "loop", "tell", "complain", "limit", "owns", "hint", "live", "watched", "fifos", "streams", "_due", "_sinks",
-        "_open",
+        "_open", "troubles", "_said_small",
     },
+    "Times": {"_path", "_troubles", "_index"},
+    "Troubles": {"_tell", "_on"},
     "Stream": {"_carry", "_waiting", "fd", "loop", "path", "sink", "sinks", "tag"},
     "Terminal": {"_from", "_nudge", "_size", "_slave", "_tail", "_timer", "inlet"},
     "Inlet": {"_loop", "_fd", "_terminal", "_queue", "_copy", "_timer"},
@@ -275,6 +277,8 @@ def test_G4_no_attribute_is_forgotten(shim: Any, full: Parts) -> None:
         "Heritage": (house.heritage, state.HERITAGE),
         "Sink": (run.streams["out"].sink, packing.SINK),
         "Losses": (run.streams["out"].sink._losses, packing.LOSSES),
+        "Times": (run.streams["out"].sink._times, packing.TIMES),
+        "Troubles": (house.sinks.troubles, ()),
         "Sinks": (house.sinks, ()),
         "Stream": (run.streams["out"], packing.STREAM),
         "Terminal": (seated.streams["out"], packing.STREAM + packing.TERMINAL),
