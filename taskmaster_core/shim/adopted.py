@@ -95,7 +95,7 @@ class Adopted(Run):
     def _note_end(self, status: int | None) -> None:
         lost = {"lost": self.lost} if self.lost else {}
         self._end = {**pidfds.end_of(status), **lost, "at": runs.boottime(), "wall": time.time()}
-        self._mark_oom(self._end)
+        self.house.oom.mark(self.pid, self.leaf, self._end, by_us=self._killing or self._leader_only)
         for stream in self.streams.values():
             stream.drain()
         self._since = time.monotonic()

@@ -229,19 +229,12 @@ class Run(Kinship):
         self._end = {
             "code" if code else "signal": result.si_status,
             "core": result.si_code == os.CLD_DUMPED,
-            "at": boottime(),
-            "wall": time.time(),
+            "at": boottime(), "wall": time.time(),
         }
-        self._mark_oom(self._end)
+        self.house.oom.mark(self.pid, self.leaf, self._end, by_us=self._killing or self._leader_only)
         for stream in self.streams.values():
             stream.drain()
         self.look()
-
-    def _mark_oom(self, end: dict[str, Any]) -> None:
-        by_us = self._killing or self._leader_only
-        oom = "" if by_us else self.house.oom.of(self.pid, self.leaf, end.get("signal"))
-        if oom:
-            end["oom"] = oom
 
     def look(self) -> None:
         """Decide by what is left of the tree, now that the leader has ended."""

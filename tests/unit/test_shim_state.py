@@ -40,18 +40,19 @@ ANEW = {
     "Shutdown": {"house", "core", "status", "_alone"},
     "Heritage": {"reset", "oom", "boot", "uid", "gid"},
     "Sink": {
-        "path", "real", "sinks", "blocked", "_losses", "_fd", "_pos", "_inode", "_looked", "_index", "_parts",
+        "path", "real", "sinks", "blocked", "_losses", "_fd", "_pos", "_inode", "_looked", "_times", "_parts",
     },
     "Losses": {"_path", "_loop", "_tell", "_timer"},
     "Sinks": {
         "loop", "tell", "complain", "limit", "owns", "hint", "live", "fifos", "streams", "troubles", "_due",
         "_sinks", "_open",
     },
+    "Times": {"_path", "_troubles", "_index"},
     "Stream": {"_carry", "_waiting", "fd", "loop", "path", "sink", "sinks", "tag"},
     "Terminal": {"_from", "_nudge", "_size", "_slave", "_tail", "_timer", "inlet"},
     "Inlet": {"_loop", "_fd", "_terminal", "_queue", "_copy", "_timer", "on_shut"},
     "Oom": set(),
-    "Shelf": {"house", "_locks"},
+    "Shelf": {"house"},
     "Strays": {"_house", "_doubted", "_told"},
     "Troubles": {"_tell", "_on"},
     "Keepsakes": {"_house", "_core", "_whose", "_given", "_brought"},
@@ -114,7 +115,6 @@ def furnished(shim: Any, path: Path, child: int, strange: int) -> Parts:
     house.places = opening.places
     house._answers = {"job:0": (3, [{"t": "spawned", "n": 9}])}
     house.pids = {child}
-    house.shelf._locks = [os.open(path / "lock2", os.O_CREAT | os.O_RDWR)]
     house.strays._told = {77: 5}
     house.sinks.troubles.note("times", f"{path}/shared", "the times are not kept")
     birth = {"key": "job:0", "run": 3, "stop": [[15, 1.5]], "killgroup": False, "nice": 2, "env": {}}
@@ -295,6 +295,7 @@ def test_G4_no_attribute_is_forgotten(shim: Any, full: Parts) -> None:
         "Sink": (run.streams["out"].sink, packing.SINK),
         "Losses": (run.streams["out"].sink._losses, packing.LOSSES),
         "Sinks": (house.sinks, packing.SINKS),
+        "Times": (run.streams["out"].sink._times, packing.TIMES),
         "Stream": (run.streams["out"], packing.STREAM),
         "Terminal": (seated.streams["out"], packing.STREAM + packing.TERMINAL),
         "Inlet": (house.inlets["job:0", 3], packing.INLET),
