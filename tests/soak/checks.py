@@ -23,8 +23,15 @@ LINE = re.compile(rb"(\d+\.\d+) (\d{9})$")
 PART = re.compile(r"\.\d{8}T\d{6}\.\d{6,}")
 ANSWERS = 1.0
 """Seconds within which an answer has to come (I6)."""
+BUSY = 2.0
+"""Running processes for each processor, from which on everything may take as much longer as there are more."""
 LATE = 5.0
 """Seconds after the end of a run in which its last words may still be on their way to the file."""
+
+
+def patience() -> float:
+    """Return how many times longer than on a machine of its own everything may take now."""
+    return max(1.0, os.getloadavg()[0] / (BUSY * (os.cpu_count() or 1)))
 
 
 class Town:
@@ -108,14 +115,14 @@ def _core(it: Daemon, core: Mapping[str, Any]) -> list[str]:
 
 def answers(it: Daemon) -> tuple[float, list[str]]:
     """I6: return how long `status` took, the best of three, since the machine has others to serve, too."""
-    took = []
+    took, most = [], ANSWERS * patience()
     for _ in range(3):
         began = time.monotonic()
         it.request("status")
         took.append(time.monotonic() - began)
-        if took[-1] < ANSWERS:
+        if took[-1] < most:
             break
-    return min(took), [f"I6: the answer took {min(took):.2f} s"] if min(took) >= ANSWERS else []
+    return min(took), [f"I6: the answer took {min(took):.2f} s"] if min(took) >= most else []
 
 
 class Story:

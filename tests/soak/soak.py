@@ -186,7 +186,7 @@ class Soak:
         began = time.monotonic()
         wrong, last = list(struck.wrong), ""
         while left := checks.tried(self._unsettled, wrong):
-            if time.monotonic() > began + PATIENCE:
+            if time.monotonic() > began + PATIENCE * checks.patience():
                 wrong += left
                 break
             last = left[0]
