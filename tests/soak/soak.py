@@ -189,7 +189,7 @@ class Soak:
             if time.monotonic() > began + PATIENCE * checks.patience():
                 wrong += left
                 break
-            last = left[0]
+            last = left[0].splitlines()[0]
             time.sleep(0.05)
         settled = time.monotonic() - began
         answer, late = self._answer()
