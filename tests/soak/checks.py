@@ -166,6 +166,8 @@ class Story:
             if run <= self._started.get(key, 0):
                 wrong.append(f"I4: event {event['seq']}: run {run} of {key} after run {self._started[key]}")
             self._started[key] = run
+        elif event["type"] == "adopted" and run is not None:  # the shim died before it could say that it had begun
+            self._started[key] = max(run, self._started.get(key, 0))
         elif event["type"] == "exited" and run is not None:
             if run > self._started.get(key, run) or run <= self._exited.get(key, 0):
                 before = (self._started.get(key), self._exited.get(key))
@@ -204,18 +206,18 @@ class Log:
     def _read(self) -> list[str]:
         wrong = []
         while self._file is None or not self._is_live():
-            if not self.path.exists():
+            try:
+                fresh = self.path.open("rb")
+            except FileNotFoundError:
                 return wrong  # not yet, or being rotated at this moment
             mine = ""
             if self._file is not None:
                 wrong += self._take(self._file.read())
-                # where it is now, or was when it was packed: a part, or what somebody took away
-                name = os.readlink(f"/proc/self/fd/{self._file.fileno()}")
-                mine = found[0] if (found := PART.search(name)) else ""
+                mine = suffix_of(self._file.fileno())
                 self._file.close()
-            for part in self._new_parts(mine):
+            for part in self._parts(mine, fresh.fileno()):
                 wrong += self._take(part)
-            self._file = self.path.open("rb")
+            self._file = fresh
         if self._file.tell() > os.fstat(self._file.fileno()).st_size:  # somebody cut it
             self._file.seek(0)
         return wrong + self._take(self._file.read())
@@ -227,12 +229,14 @@ class Log:
         except FileNotFoundError:
             return True
 
-    def _new_parts(self, mine: str) -> list[bytes]:
-        """Return what is in parts that were not there at the last look, but for the one that was read live."""
+    def _parts(self, mine: str, fresh: int) -> list[bytes]:
+        """Return what is in the parts between the one that was read live and the file that is read on."""
         names = {name for name in os.listdir(self.path.parent) if name.startswith(f"{self.path.name}.")}
         suffixes = {found[0]: name for name in sorted(names, reverse=True) if (found := PART.search(name))}
-        wanted = sorted(suffixes.keys() - self._known - {mine})
-        self._known = set(suffixes)
+        until = suffix_of(fresh)  # it may be a part itself by now
+        before = {suffix for suffix in suffixes if not until or suffix < until}
+        wanted = sorted(before - self._known - {mine})
+        self._known = before | {mine}
         return [each for each in (self._open(suffixes[suffix]) for suffix in wanted) if each is not None]
 
     def _open(self, name: str) -> bytes | None:
@@ -278,6 +282,12 @@ class Log:
             book.unlink()
             del self._doubts[who]
         return wrong
+
+
+def suffix_of(fd: int) -> str:
+    """Return what rotation has added to the name of an open file, also if it was packed since; "" for another one."""
+    found = PART.search(os.readlink(f"/proc/self/fd/{fd}"))
+    return found[0] if found else ""
 
 
 def tried(check: Any, *given: Any) -> list[str]:
