@@ -93,8 +93,7 @@ class Adopted(Run):
 
     def _note_end(self, status: int | None) -> None:
         self._end = {**pidfds.end_of(status), "at": runs.boottime(), "wall": time.time()}
-        for stream in self.streams.values():
-            stream.drain()
+        self._drain()
         self._since = time.monotonic()
         self.house.loop.after(_GATHER, self.look)
 

@@ -233,9 +233,16 @@ class Run:
             "at": boottime(),
             "wall": time.time(),
         }
-        for stream in self.streams.values():
-            stream.drain()
+        self._drain()
         self.look()
+
+    def _drain(self) -> None:
+        """Carry over what it wrote last; whatever goes wrong with that, its end must be told."""
+        for stream in self.streams.values():
+            try:
+                stream.drain()
+            except OSError as error:
+                self.house.sinks.complain(f"the last output of {self.key} cannot be read: {error.strerror}")
 
     def members(self) -> list[tree.Member]:
         """Return the living processes of the tree but the leader."""
@@ -321,7 +328,11 @@ class Run:
         if self._patience is not None:
             self._patience.cancel()
         for stream in self.streams.values():
-            stream.finish()
+            try:
+                stream.finish()
+            except OSError as error:
+                self.house.sinks.complain(f"the last output of {self.key} cannot be read: {error.strerror}")
+                stream.close()
         if self.leaf is not None:
             cgroups.clear(self.leaf)
         self.house.unlock(self.lock)

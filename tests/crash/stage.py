@@ -11,7 +11,6 @@ import itertools
 import os
 import re
 import signal
-import sys
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -23,7 +22,7 @@ from taskmaster_core import wire
 from taskmaster_core.cli.core import command_line
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.wire import Event
-from tests.harness import ROOT, Daemon, alive, environ_of, pids_now, program
+from tests.harness import ROOT, Daemon, alive, environ_of, pids_now, program, stat_of
 
 HERE = ROOT / "tests" / "crash"
 SETTLED_WITHIN = 30.0
@@ -67,7 +66,7 @@ cmd = {idle}
 
 _OF_A_RUN = {"started": "s", "adopted": "a", "failed": "f", "exited": "x", "stopped": "x"}
 _LIFE = re.compile("f|(s|a)a*x?")
-"""A run fails to start, or is begun (told, or found by another shim), found as often as it likes, and ends at most once."""
+"""A run fails to start; or it is begun (or found by another shim), found again, and ends at most once."""
 
 
 def sole(place: Path, *words: object) -> list[str]:
@@ -230,6 +229,18 @@ class Stage(Daemon):
         names = {"count:0", "web:0", "web:1", "web:2", "edit:0", "toggle:0", f"new{self.version}:0"}
         return set(states) == names and set(states.values()) == {"running"} and flap not in ("", "fatal", "unknown")
 
+    def describe(self) -> str:
+        """Say what is to be seen, and what the core is doing: it is ended by that."""
+        before = super().describe()
+        used = {side: stat_of(self.pid_of(side))[11:13] for side in ("shim", "core")}
+        time.sleep(1.0)
+        told = [f"{side} {self.pid_of(side)}: ticks {used[side]}, a second later {stat_of(self.pid_of(side))[11:13]}"
+                for side in used]  # fmt: skip
+        with contextlib.suppress(OSError):
+            os.kill(self.pid_of("core"), signal.SIGABRT)
+        time.sleep(1.0)
+        return "\n".join([before, *told, f"load {os.getloadavg()}", self.stderr(6000)])
+
     # Invariants -------------------------------------------------------------------------------------------------------
 
     def jobs(self) -> dict[int, str]:
@@ -237,7 +248,8 @@ class Stage(Daemon):
         found = {}
         for pid in pids_now():
             marks = dict(each.partition(b"=")[::2] for each in environ_of(pid) if each.startswith(b"TASKMASTER_"))
-            if marks.get(b"TASKMASTER_INSTANCE") == self.instance.encode() and b"TASKMASTER_JOB" in marks and alive(pid):
+            ours = marks.get(b"TASKMASTER_INSTANCE") == self.instance.encode() and b"TASKMASTER_JOB" in marks
+            if ours and alive(pid):
                 found[pid] = f"{marks[b'TASKMASTER_JOB'].decode()}:{marks[b'TASKMASTER_INDEX'].decode()}"
         return found
 

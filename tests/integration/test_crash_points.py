@@ -109,5 +109,5 @@ def test_every_moment_of_the_table_is_one_of_the_product_and_all_is_left_alone_w
             holder = getattr(holder, name)
         assert callable(holder), (module, path)
         assert how in ("before", "after", "within")
-    for path in (ROOT / "taskmaster_core").rglob("*.py"):
-        assert "TM_CRASH" not in path.read_text(), f"{path}: the product knows of the sweep"
+    for source in (ROOT / "taskmaster_core").rglob("*.py"):
+        assert "TM_CRASH" not in source.read_text(), f"{source}: the product knows of the sweep"
