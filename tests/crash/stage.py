@@ -124,10 +124,12 @@ class Stage(Daemon):
         """
         document = wire.encode(wire.Request(wire.VERSION, uuid.uuid4().hex, op, list(select), args))
         timeout = timeout or self.patience
+        pause = AGAIN
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if os.path.exists(self.places.commands):
-                frames = self._exchange(document, AGAIN)
+                frames = self._exchange(document, pause)
+                pause = min(pause * 1.5, 5.0)  # on a loaded machine an answer may take longer than that
                 if frames is not None:
                     return wire.result_of(wire.decode_reply(frames[0]))
             if revive:
@@ -218,7 +220,7 @@ class Stage(Daemon):
 
         def well() -> bool:
             self.revive()
-            self.request("ping", timeout=AGAIN)
+            self.request("ping", timeout=2.0)
             return self.recovered() and self._as_wanted()
 
         self.wait(well, SETTLED_WITHIN, f"all is well again after {self.story[-3:]}")
