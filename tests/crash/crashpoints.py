@@ -1,7 +1,7 @@
 """Named moments in the life of shim and core at which a test may have them killed; the product knows nothing of this.
 
 Loaded only by the two programs beside it, which start the real shim and the real core with the functions of the
-table wrapped from outside. Which moment is armed stands in `TM_CRASHPOINT` (with `TM_TEST=1`): `NAME[:N][!VICTIM]` or
+table wrapped from outside. What is armed stands in `TM_CRASHPOINT` (with `TM_TEST=1`): `NAME[:N][!VICTIM]`, or
 `@FILE` for a file that holds that text; the file is renamed by who dies of it, so that one death is one death. VICTIM:
 `shim`, `core` (default: whose moment it is), `both`, `child` (the job's process before its exec), `stall` (the shim; the
 child goes on a second later).
