@@ -2,9 +2,9 @@
 
 Loaded only by the two programs beside it, which start the real shim and the real core with the functions of the
 table wrapped from outside. What is armed stands in `TM_CRASHPOINT` (with `TM_TEST=1`): `NAME[:N][!VICTIM]`, or
-`@FILE` for a file that holds that text; the file is renamed by who dies of it, so that one death is one death. VICTIM:
-`shim`, `core` (default: whose moment it is), `both`, `child` (the job's process before its exec), `stall` (the shim; the
-child goes on a second later).
+`@FILE` for a file that holds that text; the file is renamed by who dies of it, so that one death is one death.
+VICTIM: `shim`, `core` (default: whose moment it is), `both`, `child` (the job's process before its exec), `stall` (the
+shim; the child goes on a second later).
 """
 
 from __future__ import annotations
