@@ -303,7 +303,7 @@ class Stage(Daemon):
         return "\n".join(f"{each.seq} {each.type} {each.cause.kind} {each.data}" for each in found[-20:])
 
     def _check_output(self) -> None:
-        data = self._stream(Path(self.places.log_path("count", 0, "out")))
+        data = self._whole(Path(self.places.log_path("count", 0, "out")))
         last = (0, 0)
         lost = torn = 0
         told = 0  # where the disk was full
@@ -324,6 +324,11 @@ class Stage(Daemon):
         assert lost * 17 <= deaths * LOST_AT_A_KILL + told, f"I5: {lost * 17} bytes lost, {told} told, {deaths} deaths"
         assert torn <= 2 * (deaths + spells), f"I5: {torn} torn lines, {deaths} deaths, {spells} spells of a full disk"
 
+    def _whole(self, path: Path) -> bytes:
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # the oldest part was deleted at this moment
+                return self._stream(path)
+
     @staticmethod
     def _stream(path: Path) -> bytes:
         """Return what was written in all parts up to a moment; rotation may go on meanwhile."""
@@ -332,7 +337,7 @@ class Stage(Daemon):
         except FileNotFoundError:  # it was rotated, and nothing was written since
             newest = None
         parts = [each for each in path.parent.iterdir() if each.name.startswith(f"{path.name}.2")]
-        parts.sort(key=lambda each: int(each.name.rpartition(".")[2]))
+        parts.sort(key=lambda each: int(each.name.rpartition(".")[2]))  # at most a thousand are kept
         if newest is None:
             return b"".join(each.read_bytes() for each in parts)
         with newest:
