@@ -96,8 +96,7 @@ class Adopted(Run):
         lost = {"lost": self.lost} if self.lost else {}
         self._end = {**pidfds.end_of(status), **lost, "at": runs.boottime(), "wall": time.time()}
         self.house.oom.mark(self.pid, self.leaf, self._end, by_us=self._killing or self._leader_only)
-        for stream in self.streams.values():
-            stream.drain()
+        self._drain()
         self._since = time.monotonic()
         self.house.loop.after(_GATHER, self.look)
 

@@ -232,9 +232,16 @@ class Run(Kinship):
             "at": boottime(), "wall": time.time(),
         }
         self.house.oom.mark(self.pid, self.leaf, self._end, by_us=self._killing or self._leader_only)
-        for stream in self.streams.values():
-            stream.drain()
+        self._drain()
         self.look()
+
+    def _drain(self) -> None:
+        """Carry over what it wrote last; whatever goes wrong with that, its end must be told."""
+        for stream in self.streams.values():
+            try:
+                stream.drain()
+            except OSError as error:
+                self.house.sinks.complain(f"the last output of {self.key} cannot be read: {error.strerror}")
 
     def look(self) -> None:
         """Decide by what is left of the tree, now that the leader has ended."""
@@ -308,7 +315,11 @@ class Run(Kinship):
         if self._patience is not None:
             self._patience.cancel()
         for stream in self.streams.values():
-            stream.finish()
+            try:
+                stream.finish()
+            except OSError as error:
+                self.house.sinks.complain(f"the last output of {self.key} cannot be read: {error.strerror}")
+                stream.close()
         if self.leaf is not None:
             cgroups.clear(self.leaf)
         self.house.unlock(self.lock)
