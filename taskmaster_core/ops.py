@@ -29,6 +29,9 @@ PATTERNS = 100
 
 INT64 = 1 << 63
 
+_FAR = 1 << 53
+"""No number of an event or of a second is so large."""
+
 
 class Ops:
     """Hold what the operations work on."""
@@ -310,18 +313,26 @@ def show_config(ops: Ops, asked: Asked) -> None:
 
 def events(ops: Ops, asked: Asked) -> None:
     """Answer with journalled events, oldest first."""
-    number = arg(asked, "n", int)
+    number = _bounded(asked, "n", int)
     ops.runtime.publisher.flush()  # an event of this turn has its number already: whoever saw that must find it here
     found = ops.runtime.journal.events(
-        since_seq=arg(asked, "since", int),
-        since_time=arg(asked, "since_time", (int, float)),
-        until=arg(asked, "until", (int, float)),
+        since_seq=_bounded(asked, "since", int),
+        since_time=_bounded(asked, "since_time", (int, float)),
+        until=_bounded(asked, "until", (int, float)),
         keys=_event_keys(ops, asked.request.select),
         types=words(asked, "types"),
         limit=MAX_EVENTS,
-        tail=min(number, MAX_EVENTS) if number is not None else None,
+        tail=max(min(number, MAX_EVENTS), 0) if number is not None else None,
     )
     ops.runtime.reply(asked, [row.to_event() for row in found], keep=False)
+
+
+def _bounded(asked: Asked, name: str, kind: type | tuple[type, ...]) -> Any:
+    """Return a number that the journal can be asked for; what is beyond its integers ended the core."""
+    value = arg(asked, name, kind)
+    if value is not None and not -_FAR < value < _FAR:
+        raise UsageError(f"`{name}` is out of all bounds: {value!r:.40}")
+    return value
 
 
 def _event_keys(ops: Ops, selectors: list[str]) -> list[str] | None:

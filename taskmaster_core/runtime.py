@@ -93,8 +93,7 @@ class Runtime:
         self.timers = timers
         self.worker = worker
         self.sampler = Sampler(facts.boot, facts.shim_pid, facts.instance, supervisor, timers)
-        publisher.fill = self.sampler.fill
-        publisher.wall_offset = self.wall_offset
+        publisher.fill, publisher.wall_offset = self.sampler.fill, self.wall_offset
         self.server: Server | None = None
         self.acked = 0
         self.exit_code: int | None = None

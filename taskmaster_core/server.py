@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -87,6 +87,60 @@ def room() -> int:
     return MOST if soft == resource.RLIM_INFINITY else max(8, min(MOST, soft // 4))
 
 
+class Topics:
+    """Hold what local subscribers want to hear, and may."""
+
+    def __init__(self, granted: Grants) -> None:
+        self.grants = granted
+        self.wanted: set[str] = set()
+        self.changed = False
+        self._counts: Counter[str] = Counter()
+
+    def subscribed(self, each: Connection, frames: list[bytes]) -> None:
+        """Take a subscription, or take one back; what is too long, too many or not allowed brings nothing."""
+        frame = frames[0]
+        if len(frames) > 1 or not frame or frame[0] > 1 or len(frame) > MAX_SUBSCRIPTION:
+            return
+        topic = frame[1:].decode("utf-8", "replace")
+        if frame[0] == 0:
+            self._drop(each, topic)
+        elif topic not in each.interests and len(each.interests) < MAX_SUBSCRIPTIONS and self._may_hear(each, topic):
+            each.interests[topic] = 1
+            each.lengths[len(topic)] += 1
+            self._counts[topic] += 1
+            if self._counts[topic] == 1:
+                self.wanted.add(topic)
+                self.changed = True
+
+    def _may_hear(self, each: Connection, topic: str) -> bool:
+        wanted = of_prefix(topic)
+        return wanted is not None and self.grants.role(each.who.uid, each.who.groups) >= wanted
+
+    def _drop(self, each: Connection, topic: str) -> None:
+        if each.interests.pop(topic, None) is None:
+            return
+        each.lengths[len(topic)] -= 1
+        if not each.lengths[len(topic)]:
+            del each.lengths[len(topic)]
+        self._counts[topic] -= 1
+        if not self._counts[topic]:
+            del self._counts[topic]
+            self.wanted.discard(topic)
+            self.changed = True
+
+    def unsubscribed(self, each: Connection) -> None:
+        """Forget a subscriber that is gone."""
+        for topic in list(each.interests):
+            self._drop(each, topic)
+
+    def hold_to(self, granted: Grants, connections: Iterable[Connection]) -> None:
+        """Take the roles that hold from now on; whoever has lost his hears no more."""
+        self.grants = granted
+        for each in connections:
+            for topic in [topic for topic in each.interests if not self._may_hear(each, topic)]:
+                self._drop(each, topic)
+
+
 class Server:
     """Hold the sockets, the subscriptions, and the replies of late."""
 
@@ -98,17 +152,14 @@ class Server:
         self._on_request = on_request
         most = most or room()
         self._commands = Port(commands, zmtp.ROUTER, most, gid, self._heard, self._gone)
-        self._events = Port(events, zmtp.XPUB, most, gid, self._subscribed, self._unsubscribed)
+        self._heard_by = Topics(grants(os.getuid(), (), (), gid))
+        self._events = Port(events, zmtp.XPUB, most, gid, self._heard_by.subscribed, self._heard_by.unsubscribed)
         self._answers: OrderedDict[tuple[str, str], list[bytes] | None] = OrderedDict()
         self._remembered = 0
         self._late: dict[tuple[str, str], list[Peer]] = {}
         self._whose: dict[str, str] = {}
         """Who asked each open request: behind this, requests are known by their ids alone."""
         self._away: dict[str, Counter[str]] = {}
-        self._counts: Counter[str] = Counter()
-        self._topics: set[str] = set()
-        self._changed = False
-        self._grants: Grants = grants(os.getuid(), (), (), gid)
         self.remote: Remote | None = None
         self.on_topics: Callable[[], None] = lambda: None
         self.on_gone: Callable[[str, int], bool] = lambda *_: False
@@ -122,19 +173,16 @@ class Server:
     @property
     def grants(self) -> Grants:
         """Return who has which role; it may be replaced at any time, and holds for connections that are there."""
-        return self._grants
+        return self._heard_by.grants
 
     @grants.setter
     def grants(self, granted: Grants) -> None:
-        self._grants = granted
-        for each in self._events.connections.values():
-            for topic in [topic for topic in each.interests if not self._may_hear(each, topic)]:
-                self._drop(each, topic)
+        self._heard_by.hold_to(granted, self._events.connections.values())
 
     @property
     def topics(self) -> set[str]:
         """Return what anybody subscribes to."""
-        return self._topics if self.remote is None else self._topics | self.remote.topics
+        return self._heard_by.wanted if self.remote is None else self._heard_by.wanted | self.remote.topics
 
     def bind(self) -> None:
         """Bind both sockets, mode 0600 (0660 for the group); raise Refused when something else stands there."""
@@ -163,9 +211,9 @@ class Server:
         if self.remote is not None:
             before = frozenset(self.remote.topics)
             more = self.remote.turn() or more
-            self._changed = self._changed or before != self.remote.topics
-        if self._changed:
-            self._changed = False
+            self._heard_by.changed = self._heard_by.changed or before != self.remote.topics
+        if self._heard_by.changed:
+            self._heard_by.changed = False
             self.on_topics()
         more = self._commands.turn() or more
         self.flush()
@@ -309,42 +357,6 @@ class Server:
             self.remote.send(peer.address, frames)
 
     # Events --------------------------------------------------------------------------------------------------------
-
-    def _subscribed(self, each: Connection, frames: list[bytes]) -> None:
-        """Take a subscription, or take one back; what is too long, too many or not allowed brings nothing."""
-        frame = frames[0]
-        if len(frames) > 1 or not frame or frame[0] > 1 or len(frame) > MAX_SUBSCRIPTION:
-            return
-        topic = frame[1:].decode("utf-8", "replace")
-        if frame[0] == 0:
-            self._drop(each, topic)
-        elif topic not in each.interests and len(each.interests) < MAX_SUBSCRIPTIONS and self._may_hear(each, topic):
-            each.interests[topic] = 1
-            each.lengths[len(topic)] += 1
-            self._counts[topic] += 1
-            if self._counts[topic] == 1:
-                self._topics.add(topic)
-                self._changed = True
-
-    def _may_hear(self, each: Connection, topic: str) -> bool:
-        wanted = of_prefix(topic)
-        return wanted is not None and self.grants.role(each.who.uid, each.who.groups) >= wanted
-
-    def _drop(self, each: Connection, topic: str) -> None:
-        if each.interests.pop(topic, None) is None:
-            return
-        each.lengths[len(topic)] -= 1
-        if not each.lengths[len(topic)]:
-            del each.lengths[len(topic)]
-        self._counts[topic] -= 1
-        if not self._counts[topic]:
-            del self._counts[topic]
-            self._topics.discard(topic)
-            self._changed = True
-
-    def _unsubscribed(self, each: Connection) -> None:
-        for topic in list(each.interests):
-            self._drop(each, topic)
 
     def wanted(self, topic: str) -> bool:
         """Tell whether anybody subscribed to this topic (by prefix, as ZeroMQ does)."""

@@ -126,8 +126,12 @@ class Launch:
         if held:
             fd = self._set_aside(record.run if record is not None else 0)
         self._locked = True
-        os.ftruncate(fd, 0)
-        shelf.reserve(fd)
+        empty = records.open_to_write(fd)
+        try:
+            os.ftruncate(empty, 0)
+            shelf.reserve(empty)
+        finally:
+            os.close(empty)
         self.setup.lock = fd
 
     def _judge(self, fd: int) -> tuple[bool, records.Record | None]:
@@ -147,7 +151,8 @@ class Launch:
         return held, record
 
     def _open_lock(self) -> int:
-        return self._hold(os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        # For reading only: the job keeps it, and must not write what the next shim will believe of it.
+        return self._hold(os.open(self.lock_path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
     def _set_aside(self, run: int) -> int:
         """Descendants of an older run hold the lock, its leader is gone: they keep theirs under another name."""

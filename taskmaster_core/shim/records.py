@@ -84,6 +84,11 @@ def tail(order: dict[str, Any], boot: str, leaf: str | None, sinks: dict[str, An
     return f"{boot} {order['run']} {json.dumps(recipe, separators=(',', ':'))}\n"
 
 
+def open_to_write(fd: int) -> int:
+    """Open a lock file once more, to write into it; only who may open the file by its name can."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC)
+
+
 def read(fd: int) -> Record | None:
     """Return the record in a lock file; None for an empty or torn one."""
     text = os.pread(fd, 1 << 16, 0).decode("utf-8", "replace")

@@ -13,7 +13,7 @@ import time
 import cgroups
 import records
 import tree
-from streams import Stream
+from kinship import NAMED, Killed, Kinship
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _REPEAT = 60.0  # seconds between two words that it still is
 _SOON = 0.005  # seconds until a look that could not be believed is repeated
 _QUIET = 6  # so many quiet looks in a row are wanted where one was not: /proc may leave out who is just being moved
 _DOUBTS = 200  # so many in a row are believed: what disturbs them are the orphans of another job, not a chain of ours
-_NAMED = 50  # processes named in one report at most
 _NO_CONT = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT})
 
 
@@ -84,36 +83,28 @@ class Watch:
             self._timer = None
 
 
-class Run:
+class Run(Kinship):
     """Hold one run; `house` is what all runs share."""
 
     ours = True  # a child of ours; `adopted` has those that are not
 
     def __init__(self, house: House, order: dict[str, Any], pid: int, pidfd: int, status: int) -> None:
-        self.house = house
+        super().__init__(house, pid)
         self.key: str = order["key"]
         self.run: int = order["run"]
-        self.pid = pid
         self.stop: list[list[float]] = order.get("stop") or [[signal.SIGTERM, 10.0]]
         self.killgroup: bool = order.get("killgroup", True)
         self.nice: int = order.get("nice") or 0
         self.at, self.wall = boottime(), time.time()
-        self.leaf: str | None = None
-        self.lock = ""
         self.tags = [tag.encode("utf-8", "surrogateescape") for tag in records.tags(order.get("env") or {})]
-        self.streams: dict[str, Stream] = {}
         self.amended: dict[str, Any] = {}  # what changed since its record was written
         self.stopping = False
         self._killing = False
         self._leader_only = False  # the rest of the tree is left alone
         self._pidfd = pidfd
         self._status = status
-        self._end: dict[str, Any] | None = None  # how the leader ended
         self._told: dict[str, Any] | None = None
-        self._swept: dict[int, str] = {}
-        self._outlived: dict[int, str] = {}
-        self._unnamed = 0  # so many were killed that are not named
-        self._seen: dict[int, int] = {}  # the pids of its tree when we looked last, with their start times
+        self._killed = Killed(pid)
         self._deferred: list[tuple[int, bool, bool]] = []
         self._watch = Watch(house.loop)
         self._patience: Timer | None = None
@@ -167,20 +158,15 @@ class Run:
         if self.unborn:
             self._deferred.append((signum, group, stopping))
             return
-        if stopping:
-            self._before_stop()
+        if stopping and self.leaf is not None:
+            cgroups.thaw(self.leaf)  # else the signal would never arrive
+        elif stopping:
+            self.remember()
         self._send(signum, group)
         if stopping and signum not in _NO_CONT:
             self._send(signal.SIGCONT, group)  # a stopped process would never see the signal
         if stopping and self._end is not None:
             self.look()
-
-    def _before_stop(self) -> None:
-        """See to it that the signal arrives, and remember who descends from the leader: soon nobody can tell."""
-        if self.leaf is not None:
-            cgroups.thaw(self.leaf)
-        elif self._end is None:
-            self._seen.update({each.pid: each.started for each in tree.below(tree.children(self.pid))})
 
     def _send(self, signum: int, group: bool) -> None:
         try:
@@ -217,11 +203,6 @@ class Run:
     def finished(self) -> bool:
         """Tell whether nothing of it is left."""
         return (self.key, self.run) not in self.house.runs
-
-    @property
-    def ended(self) -> bool:
-        """Tell whether its leader has ended."""
-        return self._end is not None
 
     @property
     def told(self) -> bool:
@@ -262,44 +243,6 @@ class Run:
         if oom:
             end["oom"] = oom
 
-    def members(self) -> list[tree.Member]:
-        """Return the living processes of the tree but the leader."""
-        if self.leaf is not None:
-            found = [tree.look(pid) for pid in cgroups.pids(self.leaf) if pid not in (0, self.pid)]
-            return [each for each in found if each is not None]
-        return self._grown_from(self._orphans())
-
-    def _grown_from(self, orphans: list[int]) -> list[tree.Member]:
-        """Return who descends from the leader, from these orphans, or from whom we have seen in the tree before."""
-        roots = tree.children(self.pid) if self._end is None else []
-        roots += [pid for pid, started in self._seen.items() if (now := tree.look(pid)) and now.started == started]
-        found = [each for each in tree.below(roots + orphans) if not each.dead and each.pid != self.pid]
-        self._seen = {each.pid: each.started for each in found}
-        return found
-
-    def _orphans(self) -> list[int]:
-        """Return those of our unknown children (orphans that the kernel gave to us) that are of this run."""
-        found = (tree.look(pid) for pid in self.house.strangers())
-        return [each.pid for each in found if each is not None and self.claims(each)]
-
-    def claims(self, orphan: tree.Member) -> bool:
-        """Tell whether an orphan is of this run, as far as can be told without a control group."""
-        known = self._seen.get(orphan.pid) == orphan.started
-        return known or tree.belongs(orphan, self.pid, self.tags, self._files)
-
-    def _files(self) -> frozenset[tuple[int, int]]:
-        """Return the lock file and the FIFOs of the run: what its processes have open, unless they let go."""
-        fifos = [each.fd for each in self.streams.values() if isinstance(each, Stream)]
-        found = set()
-        held: list[str | int] = [self.lock, *fifos]
-        for what in held:
-            try:
-                entry = os.stat(what)
-            except OSError:
-                continue
-            found.add((entry.st_dev, entry.st_ino))
-        return frozenset(found)
-
     def look(self) -> None:
         """Decide by what is left of the tree, now that the leader has ended."""
         self._watch.off()
@@ -337,24 +280,13 @@ class Run:
         if self.leaf is not None:
             hit = self.members()
             if cgroups.kill(self.leaf):
-                self._note_swept(hit)
+                self._killed.note(hit, ended=self.ended)
                 self._send(signal.SIGKILL, group=False)  # a child that has not entered the leaf yet
                 return
         self._send(signal.SIGSTOP, group=False)
-        self._note_swept(tree.stop_and_kill(self.members))
+        self._killed.note(tree.stop_and_kill(self.members), ended=self.ended)
         self._send(signal.SIGKILL, group=False)  # the leader apart: before setsid it has no group
         self._send(signal.SIGKILL, group=True)
-
-    def _note_swept(self, hit: list[tree.Member]) -> None:
-        """Remember whom we had to kill: who had left the group, and who did not end with the leader."""
-        for each in hit:
-            names = self._swept if each.pgrp != self.pid else self._outlived
-            if each.pid in names or (names is self._outlived and self._end is None):
-                continue
-            if len(names) < _NAMED:
-                names[each.pid] = each.comm
-            else:
-                self._unnamed += 1
 
     def _lose_patience(self) -> None:
         self._patience = None
@@ -364,7 +296,7 @@ class Run:
         if self._end is None:
             pids.insert(0, self.pid)
         self.stuck = True
-        self.house.tell({"t": "unkillable", "key": self.key, "run": self.run, "pids": pids[:_NAMED]})
+        self.house.tell({"t": "unkillable", "key": self.key, "run": self.run, "pids": pids[:NAMED]})
         self.house.loop.after(0, self.house.on_empty)  # an end of everything does not wait for it
         self._patience = self.house.loop.after(_REPEAT, self._lose_patience)
         if self._killing:
@@ -391,16 +323,8 @@ class Run:
     def _tell_end(self, members: list[tree.Member]) -> None:
         report: dict[str, Any] = {"t": "exited", "pid": self.pid, **(self._end or {})}
         report["lingering"] = len(members)
-        report["swept"] = _named(self._swept)
-        if self._outlived:
-            report["outlived"] = _named(self._outlived)
-        if self._unnamed:
-            report["unnamed"] = self._unnamed
+        report.update(self._killed.told())
         if members:
-            report["left"] = [[each.pid, each.comm] for each in members[:_NAMED]]
+            report["left"] = [[each.pid, each.comm] for each in members[:NAMED]]
         self._told = report
         self._tell(report, at=report["at"], wall=report["wall"])
-
-
-def _named(seen: dict[int, str]) -> list[list[Any]]:
-    return [[pid, comm] for pid, comm in seen.items()]

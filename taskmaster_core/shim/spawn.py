@@ -17,6 +17,7 @@ import termios
 import time
 
 import cgroups
+import records
 import sentences
 import tree
 
@@ -154,9 +155,11 @@ def _lock(setup: Setup) -> None:
     with open("/proc/self/stat", "rb", buffering=0) as file:
         started = file.read(4096).rpartition(b")")[2].split()[19].decode()
     text = f"{os.getpid()} {started} {setup.record}".encode("utf-8", "surrogateescape")
-    if os.pwrite(setup.lock, text, 0) < len(text):
+    own = records.open_to_write(setup.lock)
+    if os.pwrite(own, text, 0) < len(text):
         raise OSError(errno.ENOSPC, "")
-    os.ftruncate(setup.lock, len(text))  # only with this it is whole: the room was taken before
+    os.ftruncate(own, len(text))  # only with this it is whole: the room was taken before
+    os.close(own)
     setup.lock = _inherit_high(setup.lock)
 
 

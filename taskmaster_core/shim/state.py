@@ -33,12 +33,8 @@ if TYPE_CHECKING:
     Held = dict[str, Any]
 
 BIRTH = ("key", "run", "pid", "stop", "killgroup", "nice")
-RUN = (
-    "at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "_unnamed",
-    "stuck",
-)  # fmt: skip
+RUN = ("at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "stuck")
 ADOPTED = ("_since", "_looked", "lost")
-PIDS = ("_swept", "_outlived", "_seen")  # dictionaries by pid
 WATCH = ("_doubts", "_quiet", "_suspect")
 CORE = (
     "pid", "was_ready", "ready", "served", "wanted", "goodbye", "_delay", "_slow", "_heard", "_waited", "_aborted",
@@ -93,7 +89,8 @@ def _run(run: Run, pack: Pack) -> Held:
     held = {**take(run, BIRTH), **take(run, RUN), "ours": run.ours, "pidfd": run._pidfd, "status": run._status}
     held["tags"] = [text(tag) for tag in run.tags]
     held["streams"] = {name: pack.number(stream) for name, stream in run.streams.items()}
-    held |= {name: list(pids.items()) for name, pids in take(run, PIDS).items()}
+    held["killed"] = run._killed.kept()
+    held["seen"] = list(run._seen.items())
     held["deferred"] = list(run._deferred)
     held["watch"] = take(run._watch, WATCH)
     held["patience"] = due(run._patience)
@@ -237,7 +234,8 @@ def _restore_run(held: Held, house: House, streams: list[Stream]) -> None:
     give(run, RUN, held)
     run.tags = [raw(tag) for tag in held["tags"]]
     run.streams = {name: streams[number] for name, number in held["streams"].items() if number >= 0}
-    give(run, PIDS, {name.lstrip("_"): dict(held[name.lstrip("_")]) for name in PIDS})
+    run._killed.go_on(held["killed"])
+    run._seen = dict(held["seen"])
     run._deferred = [(signum, group, stopping) for signum, group, stopping in held["deferred"]]
     give(run._watch, WATCH, held["watch"])
     if isinstance(run, Adopted):

@@ -115,10 +115,12 @@ def belongs(member: Member, leader: int, tags: list[bytes], files: Callable[[], 
     if leader in (member.session, member.pgrp):
         return True
     settings = settings_of(member.pid)
-    if tags and all(tag in settings for tag in tags):
+    if tags and settings.issuperset(tags):
         return True
-    marked = any(each.startswith(b"TASKMASTER_RUN=") for each in settings)  # then it is another run's
-    return not marked and holds(member.pid, files())
+    for each in settings:
+        if each.startswith(b"TASKMASTER_RUN="):
+            return False  # it is another run's
+    return holds(member.pid, files())
 
 
 def send(member: Member, signum: int) -> bool:

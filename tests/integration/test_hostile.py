@@ -83,7 +83,8 @@ def test_P07_numbers_and_lists_beyond_reason_are_refused_and_do_not_end_the_core
 def cursors(path: str) -> Iterator[dict[str, Any]]:
     """Yield cursors that no answer ever brought."""
     points: list[Any] = ["", 0, 0, 0]
-    for place, values in enumerate((["\0", "x.y", "/etc/shadow", "." + "9" * 5000, "../1"], *[[-1, BIG, 1 << 63]] * 3)):
+    wrong: list[list[Any]] = [["\0", "x.y", "/etc/shadow", "." + "9" * 5000, "../1"], *[[-1, BIG, 1 << 63]] * 3]
+    for place, values in enumerate(wrong):
         for value in values:
             yield {"v": 1, "at": {path: [*points[:place], value, *points[place + 1 :]]}}
     for more in ({"left": -1}, {"left": BIG}, {"packed": "AAAA"}, {"to": {path: ["x.y", 0, 0, 0]}}, {"waits": -9}):

@@ -115,6 +115,25 @@ def test_S05_whatever_a_job_is_called_its_files_stay_in_their_directory(daemon: 
     assert {str(path) for path in d.dir.rglob("*") if not path.is_relative_to(d.statedir)} == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a job as somebody else")
+def test_S08_a_job_cannot_forge_the_record_by_which_the_next_shim_knows_it(daemon: Start, tmp_path: Path) -> None:
+    """The lock that a job holds is for reading: what stands in it names who is signalled, and where output goes."""
+    own, script = json.dumps(list(program("forger.py"))), tmp_path / "forge.sh"
+    script.write_text("""n=$(ls /proc/$$/fd | sort -n | tail -1)
+        (echo forged > /proc/$$/fd/$n) 2>/dev/null && echo DONE || echo refused
+        grep flags /proc/$$/fdinfo/$n
+        exec sleep 1000""")
+    theirs = json.dumps(["sh", "-c", script.read_text()])
+    d = daemon(f'[[task]]\nname = "web"\ncmd = {theirs}\nuid = {STRANGER}\n[[task]]\nname = "own"\ncmd = {own}\n')
+    d.wait(lambda: "flags" in d.output("web:0") and "mode" in d.output("own:0"))
+    said = d.output("web:0").split()
+    assert (said[0], int(said[2], 8) & os.O_ACCMODE) == ("refused", os.O_RDONLY)
+    assert d.output("own:0").split("\n")[:2] == ["write refused", "cut refused"]
+    pids = d.pids("web")
+    d.kill_shim()
+    assert d.pids("web") == pids
+
+
 @unprivileged
 def test_S11_another_users_id_in_a_config_needs_root(tmp_path: Path) -> None:
     (file := tmp_path / "taskmaster.toml").write_text('[[task]]\nname = "web"\ncmd = "true"\nuid = 0\n')

@@ -38,7 +38,6 @@ JOBS = [
     job("signals its group", words("sh", "-c", "echo here; kill -TERM 0; sleep 1000"), restart='"never"'),
     job("group", cmd("forker.py"), stopdelay='"500ms"'),
     job("escaped", cmd("daemoniser.py"), stopdelay='"1s"'),
-    job("escaped bare", cmd("daemoniser.py", "bare"), stopdelay='"1s"'),
     job("mole", cmd("mole.py", 30), stopdelay='"300ms"', autostart="false"),
 ]  # fmt: skip
 
@@ -144,12 +143,6 @@ def test_L22_what_left_the_group_dies_and_is_named(it: Daemon) -> None:
     event = stop(it, "escaped")
     assert not any(alive(pid) for pid in pids)
     assert set(pids) <= {int(name.rpartition("(")[2].rstrip(")")) for name in event.data["swept"]}
-
-
-def test_L22_also_what_cleared_its_marks(it: Daemon) -> None:
-    pids = [int(word) for word in spoken(it, "escaped bare:0")[0].split()]
-    stop(it, "escaped bare")
-    assert not any(alive(pid) for pid in pids)
 
 
 def test_L23_a_mole_leaves_nothing(it: Daemon) -> None:

@@ -28,7 +28,7 @@ ANEW = {
         "loop", "sinks", "heritage", "tell", "places", "groves", "null", "looker", "inherited", "nofile", "runs",
         "inlets", "pids", "on_empty", "_answers", "_reaping", "oom", "shelf", "strays", "keepsakes",
     },
-    "Run": {"house", "tags", "streams", "_pidfd", "_status", "_deferred", "_watch", "_patience"},
+    "Run": {"house", "tags", "streams", "_pidfd", "_status", "_deferred", "_watch", "_patience", "_killed", "_seen"},
     "Adopted": {"_lock_file", "_unreaped"},
     "Watch": {"_loop", "_fd", "_timer"},
     "CoreLife": {"house", "ledger", "on_order", "on_end", "argv", "env", "_silence", "_link", "_check_due", "_timer"},
@@ -150,8 +150,9 @@ def _killed(shim: Any, house: Any, birth: Any, pid: int, streams: list[Any]) -> 
     """Add a run that has not reached its exec and is being killed already."""
     run = shim.runs.Run(house, birth, pid, os.pidfd_open(pid), os.pipe()[0])
     run.streams = dict(zip(("out", "err"), streams, strict=True))
-    run._outlived, run._seen, run._unnamed, run.stuck = {78: "rat"}, {pid: 9}, 3, True
-    run._swept, run._deferred, run._killing, run.lock = {77: "mole"}, [(15, True, True)], True, "/lock"
+    run._killed.go_on([[[77, "mole"]], [[78, "rat"]], [79]])
+    run._seen, run.stuck = {pid: 9}, True
+    run._deferred, run._killing, run.lock = [(15, True, True)], True, "/lock"
     run._patience = house.loop.after(100, run._lose_patience)
     run.amended = {"nice": 2}
     house.loop.watch(run._pidfd, run._ended)
@@ -280,8 +281,8 @@ def test_G4_no_attribute_is_forgotten(shim: Any, full: Parts) -> None:
     run, seated, old = house.runs.values()
     kept = {
         "House": (house, state.HOUSE),
-        "Run": (run, state.BIRTH + state.RUN + state.PIDS),
-        "Adopted": (old, state.BIRTH + state.RUN + state.PIDS + state.ADOPTED),
+        "Run": (run, state.BIRTH + state.RUN),
+        "Adopted": (old, state.BIRTH + state.RUN + state.ADOPTED),
         "Watch": (run._watch, state.WATCH),
         "CoreLife": (core, state.CORE),
         "Ledger": (core.ledger, ()),
