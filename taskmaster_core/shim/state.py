@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     Held = dict[str, Any]
 
 BIRTH = ("key", "run", "pid", "stop", "killgroup", "nice")
-RUN = (
-    "at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "stuck",
-)  # fmt: skip
+RUN = ("at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "stuck")
 ADOPTED = ("_since", "_looked", "lost")
 WATCH = ("_doubts", "_quiet", "_suspect")
 CORE = (
