@@ -34,6 +34,61 @@ _REPLACED = 75  # EX_TEMPFAIL: a core that makes room for a newer one
 _PASSED_ON = (6, 7)  # bad config, refused: another try would end the same
 
 
+class Silence:
+    """Judge how long a core may say nothing."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._slow = 1
+        self._heard = 0.0
+        self._waited = 0.0  # how long it had waited for a processor by then
+        self._due = 0.0
+
+    def begin(self, pid: int) -> None:
+        """Give a core its time."""
+        self._heard = time.monotonic()
+        self._waited = _waited(pid)
+
+    def heard(self) -> None:
+        """Note that it said something."""
+        self._heard = time.monotonic()
+
+    def beaten(self, pid: int) -> None:
+        """Note that it beat."""
+        self._waited = _waited(pid)
+
+    def was_in_time(self) -> None:
+        """Note that it has become ready: the next one gets the usual time."""
+        self._slow = 1
+
+    def was_late(self) -> None:
+        """Note that one did not become ready in its time: the next one gets more."""
+        self._slow = min(self._slow * 2, _SLOWEST)
+
+    def patience(self, *, ready: bool) -> float:
+        """Return the seconds that it may be silent."""
+        return self.limit if ready else self.limit * self._slow
+
+    def wait(self, *, ready: bool) -> float:
+        """Return the seconds until it is to be judged."""
+        wait = max(0.05, self._heard + self.patience(ready=ready) - time.monotonic())
+        self._due = time.monotonic() + wait
+        return wait
+
+    def judge(self, pid: int, *, ready: bool) -> float | None:
+        """Return the seconds until it is to be judged again, None if it hangs."""
+        now = time.monotonic()
+        if now - self._due > _LATE:
+            self._heard = now  # we were not scheduled ourselves: the core gets its time anew
+        silent = now - self._heard
+        if silent < self.patience(ready=ready):
+            return self.wait(ready=ready)
+        if silent < _STARVED * self.limit and _waited(pid) - self._waited > silent / 2:
+            self._due = now + self.limit / 2  # it wants to run, and has no processor
+            return self.limit / 2
+        return None
+
+
 class CoreLife:
     """Keep one core running."""
 
@@ -50,14 +105,10 @@ class CoreLife:
         self.pid = 0
         self.argv = argv
         self.env = env
-        self._silence = silence or _SILENCE
+        self.silence = Silence(silence or _SILENCE)
         self._pidfd = -1
         self._link: Link | None = None
         self._delay = _FIRST_DELAY
-        self._slow = 1
-        self._heard = 0.0
-        self._check_due = 0.0
-        self._waited = 0.0
         self._aborted = False
         self._timer: Timer | None = None
 
@@ -77,8 +128,9 @@ class CoreLife:
             for each in (ours, theirs):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
             self._fork(theirs.fileno())
-            pidfd = self._open_pidfd()
+            pidfd = _pidfd_of(self.pid, self.house.pids)
         except OSError:
+            self.pid = 0
             ours.close()
             raise
         finally:
@@ -113,8 +165,7 @@ class CoreLife:
         self._link.on_order = self._order
         self.house.loop.watch(self._pidfd, self._ended)
         self.ready = self.served = self._aborted = False
-        self._heard = time.monotonic()
-        self._waited = _waited(self.pid)
+        self.silence.begin(self.pid)
         self._expect_beat()
 
     def _fork(self, link: int) -> None:
@@ -124,16 +175,6 @@ class CoreLife:
             spawn.program(self.argv, env, self.house.heritage, link, spared=self.house.spared)
         self.pid = pid
         self.house.pids.add(pid)
-
-    def _open_pidfd(self) -> int:
-        try:
-            return os.pidfd_open(self.pid)
-        except OSError:
-            pid, self.pid = self.pid, 0
-            os.kill(pid, signal.SIGKILL)  # what we cannot watch must not run
-            os.waitid(os.P_PID, pid, os.WEXITED)
-            self.house.pids.discard(pid)
-            raise
 
     def _try_start(self) -> None:
         try:
@@ -145,10 +186,10 @@ class CoreLife:
     # -- talk ---------------------------------------------------------------------------------------------------
 
     def _order(self, order: Report) -> None:
-        self._heard = time.monotonic()
+        self.silence.heard()
         if order.get("t") == "beat" and self._link is not None and not self._aborted:
             self._expect_beat()  # we are awake anyway: looking when the old time is over would wake us once more
-            self._waited = _waited(self.pid)
+            self.silence.beaten(self.pid)
         self.on_order(order)
 
     def say(self, report: Report) -> None:
@@ -191,8 +232,7 @@ class CoreLife:
     def became_ready(self) -> None:
         """Note that the core serves."""
         self.ready = self.was_ready = self.served = True
-        self.ready = self.was_ready = True
-        self._slow = 1
+        self.silence.was_in_time()
         self._delay = _FIRST_DELAY
 
     def say_goodbye(self, code: int) -> None:
@@ -202,13 +242,8 @@ class CoreLife:
 
     # -- silence ------------------------------------------------------------------------------------------------
 
-    def _patience(self) -> float:
-        return self._silence if self.ready else self._silence * self._slow
-
     def _expect_beat(self) -> None:
-        wait = max(0.05, self._heard + self._patience() - time.monotonic())
-        self._check_due = time.monotonic() + wait
-        self._arm(wait, self._check_beat)
+        self._arm(self.silence.wait(ready=self.ready), self._check_beat)
 
     def _arm(self, delay: float, action: Callable[[], None]) -> None:
         if self._timer is not None:
@@ -219,20 +254,14 @@ class CoreLife:
         self.listen()  # after a stop of ours this timer fires before the wire is looked at: a beat may lie there
         if self._link is None:
             return
-        now = time.monotonic()
-        if now - self._check_due > _LATE:
-            self._heard = now  # we were not scheduled ourselves: the core gets its time anew
-        patience = self._patience()
-        if now - self._heard < patience:
-            self._expect_beat()
+        wait = self.silence.judge(self.pid, ready=self.ready)
+        if wait is not None:
+            self._arm(wait, self._check_beat)
             return
-        if now - self._heard < _STARVED * self._silence and _waited(self.pid) - self._waited > (now - self._heard) / 2:
-            self._check_due = now + self._silence / 2
-            self._arm(self._silence / 2, self._check_beat)  # it wants to run, and has no processor
-            return
+        patience = self.silence.patience(ready=self.ready)
         self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {patience:g} s and is replaced")
         if not self.ready:
-            self._slow = min(self._slow * 2, _SLOWEST)
+            self.silence.was_late()
         self.fence(signal.SIGABRT)
 
     def fence(self, signum: int) -> None:
@@ -241,7 +270,7 @@ class CoreLife:
         if self.pid and not self._aborted:
             self._aborted = True
             self._send(signum)
-            self._arm(min(_GRACE, self._silence), lambda: self._send(signal.SIGKILL))
+            self._arm(min(_GRACE, self.silence.limit), lambda: self._send(signal.SIGKILL))
 
     def _cut(self) -> None:
         self.ready = False
@@ -259,7 +288,7 @@ class CoreLife:
         self._cut()
         if self.pid and not self._aborted:
             self._aborted = True  # a core that closed its wire is about to end; it gets a moment for that
-            self._arm(min(_GRACE, self._silence), lambda: self._send(signal.SIGKILL))
+            self._arm(min(_GRACE, self.silence.limit), lambda: self._send(signal.SIGKILL))
 
     # -- end ----------------------------------------------------------------------------------------------------
 
@@ -310,6 +339,17 @@ class CoreLife:
             self._arm(_GRACE, lambda: self._send(signal.SIGKILL))
         else:
             self.on_end(self.goodbye)
+
+
+def _pidfd_of(pid: int, pids: set[int]) -> int:
+    """Open a descriptor of a child that was just born; without one it must not live, for nobody would see its end."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED)
+        pids.discard(pid)
+        raise
 
 
 def _waited(pid: int) -> float:

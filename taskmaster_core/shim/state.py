@@ -36,10 +36,8 @@ BIRTH = ("key", "run", "pid", "stop", "killgroup", "nice")
 RUN = ("at", "wall", "leaf", "lock", "amended", "stopping", "_killing", "_leader_only", "_end", "_told", "stuck")
 ADOPTED = ("_since", "_looked", "lost")
 WATCH = ("_doubts", "_quiet", "_suspect")
-CORE = (
-    "pid", "was_ready", "ready", "served", "wanted", "goodbye", "_delay", "_slow", "_heard", "_waited", "_aborted",
-    "_pidfd",
-)  # fmt: skip
+CORE = ("pid", "was_ready", "ready", "served", "wanted", "goodbye", "_delay", "_aborted", "_pidfd")
+SILENCE = ("_slow", "_heard", "_waited")
 LINK = ("live", "_told", "_loose")
 ORDERS = ("memos", "opened", "refused")
 SHUTDOWN = ("asked", "_code", "_had_terminal")
@@ -109,7 +107,7 @@ def _inlet(house: House, name: tuple[str, int], pack: Pack) -> Held:
 
 def _core(core: CoreLife) -> Held:
     ledger, link = core.ledger, core._link
-    held = {**take(core, CORE), "timer": due(core._timer), "link": None}
+    held = {**take(core, CORE), **take(core.silence, SILENCE), "timer": due(core._timer), "link": None}
     held["ledger"] = {"next": ledger.next, "first": ledger._first, "kept": list(ledger._kept.values())}
     if link is not None:
         if link._groups:
@@ -266,6 +264,7 @@ def _restore_inlet(held: Held, orders: Orders, streams: list[Stream]) -> None:
 
 def _restore_core(held: Held, core: CoreLife) -> None:
     give(core, CORE, held)
+    give(core.silence, SILENCE, held)
     ledger = core.ledger
     ledger.next, ledger._first = held["ledger"]["next"], held["ledger"]["first"]
     ledger._kept = {report["n"]: report for report in held["ledger"]["kept"]}

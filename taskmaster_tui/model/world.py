@@ -114,10 +114,8 @@ class Proc:
 
     def shaky(self, now: float) -> bool:
         """Tell whether it runs, but began again more than once and only just: up, and not well."""
-        begun = self.view.started_at
-        return (
-            self.view.state == "running" and self.view.restarts >= TWICE and begun is not None and now - begun < SETTLED
-        )
+        view, begun = self.view, self.view.started_at
+        return view.state == "running" and view.restarts >= TWICE and begun is not None and now - begun < SETTLED
 
     def look(self, now: float | None = None) -> Look:
         """Return how it is shown: what was asked of it first, then its state."""
