@@ -217,8 +217,10 @@ def _rehearse(words: Words) -> None:
     """Bring a state back and say so: a shim of another version asks whether we can take its place."""
     try:
         held = trial.from_memory(words.selftest)
+        judge(held.get("v"))
+        state.check(held)  # first: what is made of it here closes its descriptors when it is let go
         Shim(words.core, use_cgroups=words.use_cgroups).take_over(held)
-        renewal.rehearse(held)
+        renewal.say_fit()
     except Unfit as why:
         raise SystemExit(str(why)) from None
 
