@@ -89,4 +89,4 @@ soak: $(DEV) ## hurt fifty jobs for MINUTES=10 by the chances of SEED=, and say 
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SEED:%=--seed %)
 
 clean: ## remove what the targets above made; a running demo is not touched
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf build/soak $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

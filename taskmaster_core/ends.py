@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 from zlib import crc32
 
-from taskmaster_core.spec import BY_MEMORY, Backoff, Exit, JobSpec, Key
+from taskmaster_core.spec import Backoff, Exit, JobSpec, Key
+
+_MEMORY = {"yes": " (out of memory)", "likely": " (likely out of memory)"}
 
 _OURS = frozenset({"lock", "fifo", "fork", "terminal"})
 """The stages of a start that are the shim's own work: what fails there is short of something, whatever the job is."""
@@ -24,7 +26,7 @@ def describe(exit_: Exit | None) -> str:
     """Say how a run ended, one clause for people."""
     if exit_ is None:
         return "not known how"
-    memory = BY_MEMORY.get(exit_.oom, "")
+    memory = _MEMORY.get(exit_.oom, "")
     if exit_.stage is not None:
         return exit_.message or f"{exit_.stage}: {exit_.errno}"
     why = f" ({exit_.message})" if exit_.message else ""

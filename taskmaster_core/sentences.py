@@ -24,6 +24,9 @@ _WARNING = frozenset({
 })  # fmt: skip
 _DEBUG = frozenset({"cleared", "core_ready", "intent"})
 
+BY_MEMORY = {"yes": " (out of memory)", "likely": " (likely out of memory)"}
+"""What to add to an end, by its `oom`."""
+
 
 def level(type_: str, payload: Data) -> str:
     """Return how much an event matters: one of LEVELS."""
@@ -90,7 +93,7 @@ def how_it_ended(data: Data) -> str:
     """Say how a run ended: "with code 1", "by SIGKILL", or that it is not known."""
     if data.get("stage"):
         return f"at {data['stage']}: {data.get('message') or data.get('errno') or 'no reason was told'}"
-    memory = {"yes": " (out of memory)", "likely": " (likely out of memory)"}.get(str(data.get("oom")), "")
+    memory = BY_MEMORY.get(str(data.get("oom")), "")
     why = f" ({data['message']})" if data.get("message") and data["message"] != _UNKNOWN else ""
     if data.get("signal"):
         return f"by {data['signal']}" + (" (core dumped)" if data.get("core") else memory) + why

@@ -260,10 +260,6 @@ class Exit(Struct, frozen=True, omit_defaults=True):
     """Killed by the kernel because memory ran out: "yes", "likely" or empty."""
 
 
-BY_MEMORY: dict[object, str] = {"yes": " (out of memory)", "likely": " (likely out of memory)"}
-"""What to add to the words for an end, by `Exit.oom`."""
-
-
 def state_of_job(states: list[State]) -> State:
     """Return the worst of the processes' states; a job without processes is stopped."""
     present = set(states)

@@ -47,6 +47,7 @@ _DO = re.compile(r"app\.do\('([a-z._]+)'\)")
 """An action of the table as bindings and clicks spell it."""
 
 _NOT_NOW = {
+    "terminal": "this job has no terminal: `tty = true` in its [[task]] gives it one",
     "hits": "nothing is searched for yet",
     "plan": "nothing to apply: the file says what is in force",
     "generation": "choose a generation first: the part `Generations` has them",
@@ -164,13 +165,9 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
             lost=lost,
             nocore=phase is Phase.NO_CORE,
             empty=not self.world.jobs,
-            terminal=self._selected_has_terminal(),
+            terminal=self.view is not None and self.view.has_terminal(),
             **dict.fromkeys(self.view.given() if self.view is not None else (), True),
         )
-
-    def _selected_has_terminal(self) -> bool:
-        job = self.world.job(self.view.selection().job) if self.view is not None else None
-        return job is not None and job.tty
 
     @property
     def view(self) -> View | None:
@@ -262,9 +259,6 @@ class TaskmasterApp(Dialogs, Remembering, Managing, Telling, Governed, App[int])
             return "not connected: actions wait until the core is back"
         if "rows" in needs and not context.rows:
             return "nothing is selected"
-        if "terminal" in needs and not context.terminal and self.view is not None:
-            name = plain(self.view.selection().job)
-            return f"{name} has no terminal: `tty = true` in its [[task]] gives it one"
         return next((said for need, said in _NOT_NOW.items() if need in needs.split()), "not at the moment")
 
     # Saying -----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from taskmaster_core.cli.out import Out, span
 from taskmaster_core.cli.status import HEAD, RIGHT, process_row, shown_state, state_cell
 from taskmaster_core.errors import ExitStatus
 from taskmaster_core.logs.sanitize import clean
-from taskmaster_core.spec import BY_MEMORY
+from taskmaster_core.sentences import BY_MEMORY
 
 Document = dict[str, Any]
 

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ LAST_RETRY = 30.0
 
 RESERVE = 1 << 20
 """Bytes kept back on disk, given up when it is full: enough for the intents and the last words."""
+
+RESERVE_AGAIN = 60.0
+"""Seconds until the reserve that was given up is made again, if there is room."""
 
 PRUNE_EVERY = 10_000
 FLOOR_EVERY = 1_000
@@ -85,14 +89,17 @@ class Files:
             os.replace(fresh, self._floor_path)
             self._noted = seq
 
-    def reserve(self) -> None:
-        """Keep some of the disk back, if there is room."""
-        with suppress(OSError):
+    def reserve(self) -> bool:
+        """Keep some of the disk back; return whether there was room."""
+        try:
             fd = os.open(self._reserve_path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(fd, 0, RESERVE)
             finally:
                 os.close(fd)
+        except OSError:
+            return False
+        return True
 
     def give_up_reserve(self) -> bool:
         """Free the reserve; return whether there was one."""
@@ -127,6 +134,7 @@ class Writer:
         self._broken = False
         self._retry = FIRST_RETRY
         self._retry_at = 0.0
+        self._reserve_at = inf
         self._since_prune = PRUNE_EVERY  # the first rows written bring the first pruning
 
     @property
@@ -241,6 +249,7 @@ class Writer:
                 self._fail(error)
                 if is_full(error) and self.files.give_up_reserve():
                     self._retry_at = 0.0
+                    self._reserve_at = time.monotonic() + RESERVE_AGAIN
         return False
 
     def _write(self, rows: Sequence[EventRow], changes: Sequence[Intent], *, full: bool) -> None:
@@ -272,6 +281,8 @@ class Writer:
 
     def _keep_house(self, added: int) -> None:
         self.files.note(self.upto)
+        if not self.off and time.monotonic() >= self._reserve_at:
+            self._reserve_at = inf if self.files.reserve() else time.monotonic() + RESERVE_AGAIN
         self._since_prune += added
         if self._since_prune < PRUNE_EVERY or self.off or not added:
             return

@@ -95,9 +95,8 @@ class Adopted(Run):
     def _note_end(self, status: int | None) -> None:
         lost = {"lost": self.lost} if self.lost else {}
         self._end = {**pidfds.end_of(status), **lost, "at": runs.boottime(), "wall": time.time()}
-        self._mark_oom(self._end)
-        for stream in self.streams.values():
-            stream.drain()
+        self.house.oom.mark(self.pid, self.leaf, self._end, by_us=self._killing or self._leader_only)
+        self._drain()
         self._since = time.monotonic()
         self.house.loop.after(_GATHER, self.look)
 

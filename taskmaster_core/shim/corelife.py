@@ -219,7 +219,6 @@ class CoreLife:
             self._check_due = now + self._silence / 2
             self._arm(self._silence / 2, self._check_beat)  # it wants to run, and has no processor
             return
-        self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {self._silence:g} s and is replaced")
         self.house.sinks.complain(f"the core (pid {self.pid}) was silent for {patience:g} s and is replaced")
         if not self.ready:
             self._slow = min(self._slow * 2, _SLOWEST)

@@ -104,7 +104,7 @@ class Loop:
         return self._streams if entry.rank == STREAMS else self._epoll
 
     def _register(self, entry: _Entry) -> None:
-        """Have the kernel watch it; where it has no room now, soon: whatever it is, it is not given up for that."""
+        """Have the kernel watch it; where it has no room now, soon: nothing is to be given up for that."""
         try:
             self._epoll_of(entry).register(entry.fd, entry.mask)
         except OSError as error:

@@ -10,6 +10,10 @@ import os
 import signal
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _RECENT = 60.0  # seconds: an older line of the log may speak of another process that had the same number
 _RECORD = 1 << 13  # bytes of one record of the kernel's log
 
@@ -20,6 +24,12 @@ class Oom:
     def __init__(self) -> None:
         self._seen = _count()
         self._noticed = -_RECENT
+
+    def mark(self, pid: int, leaf: str | None, end: dict[str, Any], *, by_us: bool) -> None:
+        """Add to the end of a run that it was killed for want of memory, if it was."""
+        oom = "" if by_us else self.of(pid, leaf, end.get("signal"))
+        if oom:
+            end["oom"] = oom
 
     def of(self, pid: int, leaf: str | None, signum: int | None) -> str:
         """Return "yes", "likely" or "" for a run that has just ended."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import binascii
 
 import terminals
-from index import Index
 from inlets import Inlet
 from sinks import Sink
 from streams import Stream
@@ -26,11 +25,9 @@ if TYPE_CHECKING:
 
     Held = dict[str, Any]
 
-SINK = (
-    "users", "shared", "splices", "block", "_maxsize", "_keep", "_uid", "_gid", "_rotate_after", "_times",
-    "_times_after", "_left_at",
-)  # fmt: skip
+SINK = ("users", "shared", "splices", "block", "_maxsize", "_keep", "_uid", "_gid", "_rotate_after", "left_at")
 SINKS = ("watched", "_said_small")
+TIMES = ("_kept", "_after")
 LOSSES = ("on", "_bytes", "_errno", "_told", "_wait", "_ended")
 STREAM = ("_big", "_over")
 TERMINAL = ("total", "_told", "_told_at", "_attended")
@@ -95,8 +92,8 @@ class Pack:
         }
 
     def _sink(self, sink: Sink) -> Held:
-        losses, index = sink._losses, sink._index
-        held = {**take(sink, SINK), "path": sink.path, "index": index.path if index is not None else None}
+        losses = sink._losses
+        held = {**take(sink, SINK), "path": sink.path, "index": sink._times.path, "times": take(sink._times, TIMES)}
         held["blocked"] = [self.number(stream) for stream in sink.blocked]
         held["losses"] = {**take(losses, LOSSES), "again": due(losses._timer)}
         return held
@@ -131,7 +128,7 @@ def unpack(house: House, held: Held) -> list[Stream]:
         if each["waiting"]:
             stream.begin()
     give(sinks, SINKS, held["all"])
-    sinks.troubles._on = {(each["part"], each["name"]): each["text"] for each in held["troubles"]}
+    sinks.troubles.bring_back(held.get("troubles", ()))
     sinks._due.update(held["due"])
     for path in held["due"]:
         house.loop.after(0, _late(sinks, path))
@@ -146,8 +143,8 @@ def _late(sinks: Sinks, path: str) -> Callable[[], None]:
 def _sink(sinks: Sinks, held: Held) -> Sink:
     sink = Sink(held["path"], sinks)
     give(sink, SINK, held)
-    if held["index"]:
-        sink._index = Index(held["index"])
+    sink._times.keep_in(held["index"])
+    give(sink._times, TIMES, held.get("times", {}))
     losses = sink._losses
     give(losses, LOSSES, held["losses"])
     again = held["losses"].get("again")

@@ -229,19 +229,19 @@ class Run(Kinship):
         self._end = {
             "code" if code else "signal": result.si_status,
             "core": result.si_code == os.CLD_DUMPED,
-            "at": boottime(),
-            "wall": time.time(),
+            "at": boottime(), "wall": time.time(),
         }
-        self._mark_oom(self._end)
-        for stream in self.streams.values():
-            stream.drain()
+        self.house.oom.mark(self.pid, self.leaf, self._end, by_us=self._killing or self._leader_only)
+        self._drain()
         self.look()
 
-    def _mark_oom(self, end: dict[str, Any]) -> None:
-        by_us = self._killing or self._leader_only
-        oom = "" if by_us else self.house.oom.of(self.pid, self.leaf, end.get("signal"))
-        if oom:
-            end["oom"] = oom
+    def _drain(self) -> None:
+        """Carry over what it wrote last; whatever goes wrong with that, its end must be told."""
+        for stream in self.streams.values():
+            try:
+                stream.drain()
+            except OSError as error:
+                self.house.sinks.complain(f"the last output of {self.key} cannot be read: {error.strerror}")
 
     def look(self) -> None:
         """Decide by what is left of the tree, now that the leader has ended."""
@@ -315,7 +315,11 @@ class Run(Kinship):
         if self._patience is not None:
             self._patience.cancel()
         for stream in self.streams.values():
-            stream.finish()
+            try:
+                stream.finish()
+            except OSError as error:
+                self.house.sinks.complain(f"the last output of {self.key} cannot be read: {error.strerror}")
+                stream.close()
         if self.leaf is not None:
             cgroups.clear(self.leaf)
         self.house.unlock(self.lock)

@@ -28,7 +28,6 @@ class Shelf:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self._locks: list[int] = []
 
     def fails(self, error: OSError) -> bool:
         """Take in that a record could not be written; tell whether another place may help."""
@@ -42,6 +41,17 @@ class Shelf:
         text = f"the state directory {places.statedir} cannot be written: {why}; records of runs go to {places.spare}"
         note.note("state", places.statedir, text)
         return True
+
+    def resume(self) -> None:
+        """Go on trying what the release before us had found to fail."""
+        places = self.house.places
+        if places is not None:
+            self.house.loop.after(_PROBE_EVERY, self._probe_if_bad)
+
+    def _probe_if_bad(self) -> None:
+        places = self.house.places
+        if places is not None and self.house.sinks.troubles.has("state", places.statedir):
+            self._probe()
 
     def _probe(self) -> None:
         places = self.house.places
@@ -83,9 +93,20 @@ class Shelf:
         if os.path.exists(places.lock):
             return
         fd = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        self._locks.append(fd)  # held to our end, as the one that was removed
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            os.dup2(fd, _removed(places.lock), inheritable=False)  # in the place of the one that was removed
+        finally:
+            os.close(fd)
+
+
+def _removed(path: str) -> int:
+    """Return our descriptor of a file that was removed; raise OSError without one."""
+    for name in os.listdir("/proc/self/fd"):
+        if os.readlink(f"/proc/self/fd/{name}") == f"{path} (deleted)":
+            return int(name)
+    raise OSError(errno.EBADF, f"{path} is not held")
 
 
 def reserve(fd: int) -> None:

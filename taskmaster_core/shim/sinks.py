@@ -12,8 +12,8 @@ import time
 
 import files
 import parts
-from index import Index
 from losses import Losses
+from times import Times
 from troubles import Troubles
 
 TYPE_CHECKING = False
@@ -55,10 +55,8 @@ class Sink:
         self._keep = 0
         self._uid: int | None = None
         self._gid: int | None = None
-        self._index: Index | None = None
-        self._times = True  # the index can be written
-        self._times_after = 0.0
-        self._left_at: float | None = None  # since when it has no streams, though its losses are not over
+        self._times = Times(path, sinks.troubles)
+        self.left_at: float | None = None  # since when it has no streams, though its losses are not over
         self._parts: parts.Parts | None = None
         self._rotate_after = 0.0
 
@@ -70,9 +68,9 @@ class Sink:
         self.block = spec.get("full") == "block"
         self._uid, self._gid = spec.get("uid"), spec.get("gid")
         index = spec.get("index")
-        if index != (self._index.path if self._index else None):
+        if index != self._times.path:
             self.close()
-            self._index = Index(index) if index else None
+            self._times.keep_in(index)
 
     # -- opening ------------------------------------------------------------------------------------------------
 
@@ -89,7 +87,7 @@ class Sink:
         self._inode = entry.st_ino
         self._pos = os.lseek(fd, 0, os.SEEK_END)
         self._looked = time.monotonic()
-        self._times_after = 0.0
+        self._times.opened()
         self.sinks.opened(self)
 
     def close(self) -> None:
@@ -98,8 +96,7 @@ class Sink:
             os.close(self._fd)
             self._fd = -1
             self.sinks.closed(self)
-        if self._index is not None:
-            self._index.close()
+        self._times.close()
 
     def reopen(self) -> None:
         """Close and open the file: somebody moved it away."""
@@ -120,8 +117,8 @@ class Sink:
             self.open()
             return
         if entry.st_size != self._pos:
-            if entry.st_size == 0 and self._index is not None:
-                self._index.reset()
+            if entry.st_size == 0:
+                self._times.reset()
             self._pos = os.lseek(self._fd, 0, os.SEEK_END)
         if now - self._looked >= _LOOK_EVERY:
             self._looked = now
@@ -150,7 +147,7 @@ class Sink:
         return True
 
     def _fail(self, error: OSError) -> None:
-        if self.users == 0 and self._left_at is not None and time.monotonic() - self._left_at > _LINGER:
+        if self.users == 0 and self.left_at is not None and time.monotonic() - self.left_at > _LINGER:
             self.sinks.drop(self)
             return
         self._losses.begin(error, self.ready, drops=not self.block)
@@ -243,23 +240,9 @@ class Sink:
     def _account(self, count: int, tag: str) -> None:
         offset = self._pos
         self._pos += count
-        if self._index is not None and (self._times or time.monotonic() >= self._times_after):
-            self._note_time(self._index, offset, count, tag)
+        self._times.note(offset, count, tag)
         if self.path in self.sinks.watched:
             self.sinks.grew(self.path, self._pos)
-
-    def _note_time(self, index: Index, offset: int, count: int, tag: str) -> None:
-        """Write the index, or go on without for a moment: output matters more than its times."""
-        was = self._times
-        try:
-            index.note(offset, count, tag)
-            self._times, why = True, ""
-        except OSError as error:
-            index.close()
-            self._times, self._times_after = False, time.monotonic() + _LOOK_EVERY
-            why = f"the times of {self.path} are not kept: {error.strerror}"
-        if self._times is not was:
-            self.sinks.troubles.note("times", self.path, why)
 
     # -- rotation -----------------------------------------------------------------------------------------------
 
@@ -280,34 +263,22 @@ class Sink:
             return
         self.sinks.troubles.note("rotation", self.path, "")
         self._parts.add(suffix)
-        self._rotate_index(suffix)
+        self._times.rotate(suffix)
         self.close()
         self.sinks.tell({"t": "rotated", "path": self.path, "part": part})
         self._prune(self._parts)
 
-    def _rotate_index(self, suffix: str) -> None:
-        if self._index is not None:
-            try:
-                self._index.rotate(suffix)
-            except OSError:
-                self._index.close()
-
     def _prune(self, old: parts.Parts) -> None:
-        index = self._index.path if self._index is not None else None
-        files.as_user(self._uid, self._gid, lambda: old.prune(self._keep, index))
-
-    def stay(self) -> None:
-        """Note that somebody writes here again."""
-        self._left_at = None
+        files.as_user(self._uid, self._gid, lambda: old.prune(self._keep, self._times.path))
 
     def retire(self) -> bool:
         """Close for good: nobody writes here any more. False while it waits to say in the file what is missing."""
-        if self._losses.on and self._left_at is None:
-            self._left_at = time.monotonic()
+        if self._losses.on and self.left_at is None:
+            self.left_at = time.monotonic()
             return False
         self._losses.give_up()
-        for part in ("times", "rotation"):
-            self.sinks.troubles.note(part, self.path, "")
+        self._times.end()
+        self.sinks.troubles.note("rotation", self.path, "")
         self.close()
         return True
 
@@ -346,7 +317,7 @@ class Sinks:
         if sink.users == 0:
             if not later and not self.owns(path):
                 sink.open()
-            sink.stay()
+            sink.left_at = None
             self._sinks[path] = sink
         sink.users += 1
         sink.shared = sink.shared or sink.users > 1

@@ -80,7 +80,6 @@ def _house(house: House) -> Held:
         "groves": house.groves.root if house.groves is not None else None,
         "pids": sorted(house.pids),
         "oom": take(house.oom, OOM),
-        "shelf": list(house.shelf._locks),
         "strays": list(house.strays._told.items()),
         "answers": [[key, run, told] for key, (run, told) in house._answers.items()],
     }
@@ -152,7 +151,6 @@ def descriptors(held: Held) -> list[tuple[int, str, int]]:
         found.append((core["link"]["fd"], SOCKET, 0))
     if opening is not None:
         found.append((opening["lock"], FILE, 0))
-    found += [(number, FILE, 0) for number in held["house"]["shelf"]]
     for run in held["runs"]:
         found += [(run["pidfd"], PIDFD, run["pid"]), (run["status"], FIFO, 0)]
     for stream in held["output"]["streams"]:
@@ -206,7 +204,6 @@ def _restore_house(held: Held, house: House) -> None:
     heritage.oom = raw(held["heritage"]["oom"])
     house.inherited = frozenset(held["inherited"])
     give(house.oom, OOM, held["oom"])
-    house.shelf._locks = held["shelf"]
     house.strays._told = dict(held["strays"])
     house.groves = Groves(held["groves"]) if held["groves"] is not None else None
     house.pids = set(held["pids"])
@@ -225,8 +222,7 @@ def _restore_opening(held: Held, house: House, orders: Orders) -> None:
         if orders.opened:
             house.places = opening.places
             house.sinks.owns = opening.places.owns
-            if house.sinks.troubles.has("state", opening.places.statedir):
-                house.loop.after(0, house.shelf._probe)
+            house.shelf.resume()
 
 
 def _restore_run(held: Held, house: House, streams: list[Stream]) -> None:

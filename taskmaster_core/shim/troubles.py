@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     Report = dict[str, Any]
@@ -28,6 +28,10 @@ class Troubles:
             self._on[part, name] = text
         if bool(text) is not bool(known):
             self._tell({"t": "trouble", "part": part, "name": name, "text": text, "over": not text})
+
+    def bring_back(self, listed: Iterable[Report]) -> None:
+        """Go on with what the release before us had on and told."""
+        self._on.update({(each["part"], each["name"]): each["text"] for each in listed})
 
     def has(self, part: str, name: str) -> bool:
         """Tell whether it is on."""

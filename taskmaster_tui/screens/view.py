@@ -55,6 +55,11 @@ class View(Widget):
         """Return what an action is about: the marks, else the row under the cursor."""
         return NOTHING
 
+    def has_terminal(self) -> bool:
+        """Tell whether what is selected has one."""
+        job = self.tm.world.job(self.selection().job)
+        return job is not None and job.tty
+
     def given(self) -> frozenset[str]:
         """Return what else is given here at the moment: fields of `Context` that are true."""
         return frozenset()

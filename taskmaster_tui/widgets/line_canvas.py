@@ -210,6 +210,7 @@ class LineCanvas(Widget):
             return [self._empty(y).crop(*crop.column_span) for y in crop.line_range]
         bar = self._bar()
         now = self._now()
+        bar += [bar[-1]] * (crop.bottom - len(bar))  # a picture of the size before may still be asked for
         strips = [Strip.join([self._text_strip(y, spots, now), bar[y]]) for y in crop.line_range]
         if crop.column_span != (0, self.size.width) or self.size.width < 2:
             strips = [strip.crop(*crop.column_span) for strip in strips]

@@ -5,9 +5,9 @@ import sys
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 
-import crashpoints  # noqa: E402
+import crashpoints  # type: ignore[import-not-found]  # found beside us
 
-from taskmaster_core import daemon  # noqa: E402
+from taskmaster_core import daemon
 
 crashpoints.install("core")
 code = daemon.main()

@@ -1,10 +1,10 @@
 """Named moments in the life of shim and core at which a test may have them killed; the product knows nothing of this.
 
-Loaded only by the two programs beside it, which start the real shim and the real core with the functions of the table
-wrapped from outside. Which moment is armed stands in `TM_CRASHPOINT` (with `TM_TEST=1`): `NAME[:N][!VICTIM]`, or `@FILE`
-for a file that holds that text; the file is renamed by who dies of it, so that one death is one death. VICTIM: `shim`,
-`core` (default: whose moment it is), `both`, `child` (the job's process before its exec), `stall` (the shim; the child goes
-on a second later).
+Loaded only by the two programs beside it, which start the real shim and the real core with the functions of the
+table wrapped from outside. What is armed stands in `TM_CRASHPOINT` (with `TM_TEST=1`): `NAME[:N][!VICTIM]`, or
+`@FILE` for a file that holds that text; the file is renamed by who dies of it, so that one death is one death.
+VICTIM: `shim`, `core` (default: whose moment it is), `both`, `child` (the job's process before its exec), `stall` (the
+shim; the child goes on a second later).
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ class _Shadow:
         return getattr(self._module, name)
 
 
-class _Torn(list):  # type: ignore[type-arg]
+class _Torn(list):
     """Be a frame of orders; after the first something may happen."""
 
     def __init__(self, orders: list[Any], between: Callable[[], None]) -> None:

@@ -11,7 +11,6 @@ import itertools
 import os
 import re
 import signal
-import sys
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -23,7 +22,7 @@ from taskmaster_core import wire
 from taskmaster_core.cli.core import command_line
 from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.wire import Event
-from tests.harness import ROOT, Daemon, alive, environ_of, pids_now, program
+from tests.harness import ROOT, Daemon, alive, environ_of, pids_now, program, stat_of
 
 HERE = ROOT / "tests" / "crash"
 SETTLED_WITHIN = 30.0
@@ -67,7 +66,7 @@ cmd = {idle}
 
 _OF_A_RUN = {"started": "s", "adopted": "a", "failed": "f", "exited": "x", "stopped": "x"}
 _LIFE = re.compile("f|(s|a)a*x?")
-"""A run fails to start, or is begun (told, or found by another shim), found as often as it likes, and ends at most once."""
+"""A run fails to start; or it is begun (or found by another shim), found again, and ends at most once."""
 
 
 def sole(place: Path, *words: object) -> list[str]:
@@ -125,10 +124,12 @@ class Stage(Daemon):
         """
         document = wire.encode(wire.Request(wire.VERSION, uuid.uuid4().hex, op, list(select), args))
         timeout = timeout or self.patience
+        pause = AGAIN
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if os.path.exists(self.places.commands):
-                frames = self._exchange(document, AGAIN)
+                frames = self._exchange(document, pause)
+                pause = min(pause * 1.5, 5.0)  # on a loaded machine an answer may take longer than that
                 if frames is not None:
                     return wire.result_of(wire.decode_reply(frames[0]))
             if revive:
@@ -219,7 +220,7 @@ class Stage(Daemon):
 
         def well() -> bool:
             self.revive()
-            self.request("ping", timeout=AGAIN)
+            self.request("ping", timeout=2.0)
             return self.recovered() and self._as_wanted()
 
         self.wait(well, SETTLED_WITHIN, f"all is well again after {self.story[-3:]}")
@@ -230,6 +231,18 @@ class Stage(Daemon):
         names = {"count:0", "web:0", "web:1", "web:2", "edit:0", "toggle:0", f"new{self.version}:0"}
         return set(states) == names and set(states.values()) == {"running"} and flap not in ("", "fatal", "unknown")
 
+    def describe(self) -> str:
+        """Say what is to be seen, and what the core is doing: it is ended by that."""
+        before = super().describe()
+        used = {side: stat_of(self.pid_of(side))[11:13] for side in ("shim", "core")}
+        time.sleep(1.0)
+        told = [f"{side} {self.pid_of(side)}: ticks {used[side]}, a second later {stat_of(self.pid_of(side))[11:13]}"
+                for side in used]  # fmt: skip
+        with contextlib.suppress(OSError):
+            os.kill(self.pid_of("core"), signal.SIGABRT)
+        time.sleep(1.0)
+        return "\n".join([before, *told, f"load {os.getloadavg()}", self.stderr(6000)])
+
     # Invariants -------------------------------------------------------------------------------------------------------
 
     def jobs(self) -> dict[int, str]:
@@ -237,7 +250,8 @@ class Stage(Daemon):
         found = {}
         for pid in pids_now():
             marks = dict(each.partition(b"=")[::2] for each in environ_of(pid) if each.startswith(b"TASKMASTER_"))
-            if marks.get(b"TASKMASTER_INSTANCE") == self.instance.encode() and b"TASKMASTER_JOB" in marks and alive(pid):
+            ours = marks.get(b"TASKMASTER_INSTANCE") == self.instance.encode() and b"TASKMASTER_JOB" in marks
+            if ours and alive(pid):
                 found[pid] = f"{marks[b'TASKMASTER_JOB'].decode()}:{marks[b'TASKMASTER_INDEX'].decode()}"
         return found
 
@@ -289,7 +303,7 @@ class Stage(Daemon):
         return "\n".join(f"{each.seq} {each.type} {each.cause.kind} {each.data}" for each in found[-20:])
 
     def _check_output(self) -> None:
-        data = self._stream(Path(self.places.log_path("count", 0, "out")))
+        data = self._whole(Path(self.places.log_path("count", 0, "out")))
         last = (0, 0)
         lost = torn = 0
         told = 0  # where the disk was full
@@ -310,6 +324,11 @@ class Stage(Daemon):
         assert lost * 17 <= deaths * LOST_AT_A_KILL + told, f"I5: {lost * 17} bytes lost, {told} told, {deaths} deaths"
         assert torn <= 2 * (deaths + spells), f"I5: {torn} torn lines, {deaths} deaths, {spells} spells of a full disk"
 
+    def _whole(self, path: Path) -> bytes:
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # the oldest part was deleted at this moment
+                return self._stream(path)
+
     @staticmethod
     def _stream(path: Path) -> bytes:
         """Return what was written in all parts up to a moment; rotation may go on meanwhile."""
@@ -318,7 +337,7 @@ class Stage(Daemon):
         except FileNotFoundError:  # it was rotated, and nothing was written since
             newest = None
         parts = [each for each in path.parent.iterdir() if each.name.startswith(f"{path.name}.2")]
-        parts.sort(key=lambda each: int(each.name.rpartition(".")[2]))
+        parts.sort(key=lambda each: int(each.name.rpartition(".")[2]))  # at most a thousand are kept
         if newest is None:
             return b"".join(each.read_bytes() for each in parts)
         with newest:

@@ -53,4 +53,5 @@ def _traced(pid: int) -> bool:
 
 def was_hit(log: Path) -> bool:
     """Tell whether anything was injected."""
-    return log.exists() and ("(INJECTED)" in log.read_text(errors="replace") or "SIGKILL" in log.read_text(errors="replace"))
+    said = log.read_text(errors="replace") if log.exists() else ""
+    return "(INJECTED)" in said or "SIGKILL" in said

@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from taskmaster_core.errors import TaskmasterError
-from tests.crash.crashpoints import CORE, END, NEW_CORE, NEW_SHIM, POINTS
+from tests.crash.crashpoints import CORE, END, NEW_CORE, NEW_SHIM, POINTS, WORK
 from tests.crash.hall import Hall
 from tests.crash.stage import Stage, staged
 from tests.harness import ROOT
 
 ROUNDS = 6
+pytestmark = pytest.mark.timeout(180)  # a loaded machine must not say that somebody hangs
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +56,24 @@ SERVING = [name for name, row in POINTS.items() if row[3] != END]
 BIRTHS = [name for name in SERVING if name.startswith(("shim.child_", "shim.before_exec"))]
 
 
+QUICK = {
+    "shim.before_core_fork", "shim.after_core_fork", "shim.after_greeting", "shim.after_instance_lock",
+    "shim.in_adoption", "shim.before_adopted_begin", "core.boot_after_hello", "core.before_ready",
+    "core.recovery_begins", "core.recovery_after_spawn", "core.recovery_found",
+}  # fmt: skip
+"""Of those for which core or shim have to come up anew, which takes longer."""
+
+
+def some(points: list[str]) -> list[Any]:
+    quick = {point for point in points if POINTS[point][3] == WORK or point in QUICK}
+    return [point if point in quick else pytest.param(point, marks=pytest.mark.slow) for point in points]
+
+
 def other(point: str) -> str:
     return "core" if point.startswith("shim.") else "shim"
 
 
-@pytest.mark.parametrize("point", SERVING)
+@pytest.mark.parametrize("point", some(SERVING))
 def test_L08_whoever_dies_at_this_moment_leaves_all_in_order(stage: Stage, point: str) -> None:
     die(stage, point)
 
@@ -89,7 +104,7 @@ def test_L08_whoever_dies_when_this_moment_comes_again(stage: Stage, what: str) 
 
 
 @pytest.mark.parametrize("point", [name for name, row in POINTS.items() if row[3] == END])
-@pytest.mark.parametrize("victim", ["self", "other", "both"])
+@pytest.mark.parametrize("victim", ["self", *(pytest.param(who, marks=pytest.mark.slow) for who in ("other", "both"))])
 def test_L08_whoever_dies_while_everything_is_being_ended_leaves_nothing(point: str, victim: str) -> None:
     with staged() as stage:
         who = {"self": point.partition(".")[0], "other": other(point), "both": "both"}[victim]
@@ -109,5 +124,5 @@ def test_every_moment_of_the_table_is_one_of_the_product_and_all_is_left_alone_w
             holder = getattr(holder, name)
         assert callable(holder), (module, path)
         assert how in ("before", "after", "within")
-    for path in (ROOT / "taskmaster_core").rglob("*.py"):
-        assert "TM_CRASH" not in path.read_text(), f"{path}: the product knows of the sweep"
+    for source in (ROOT / "taskmaster_core").rglob("*.py"):
+        assert "TM_CRASH" not in source.read_text(), f"{source}: the product knows of the sweep"

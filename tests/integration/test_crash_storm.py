@@ -117,6 +117,7 @@ def rage(seed: int, kills: int) -> None:
             storm.episode()
 
 
+@pytest.mark.timeout(240)  # on a machine of its own it takes fifteen seconds
 def test_L08_twenty_random_kills_in_a_storm_leave_all_in_order() -> None:
     rage(SEED, 20)
 

@@ -23,8 +23,17 @@ LINE = re.compile(rb"(\d+\.\d+) (\d{9})$")
 PART = re.compile(r"\.\d{8}T\d{6}\.\d{6,}")
 ANSWERS = 1.0
 """Seconds within which an answer has to come (I6)."""
+BUSY = 2.0
+"""Running processes for each processor, from which on everything may take as much longer as there are more."""
+PAGE = 5_000
+"""Events in one answer at most."""
 LATE = 5.0
 """Seconds after the end of a run in which its last words may still be on their way to the file."""
+
+
+def patience() -> float:
+    """Return how many times longer than on a machine of its own everything may take now."""
+    return max(1.0, os.getloadavg()[0] / (BUSY * (os.cpu_count() or 1)))
 
 
 class Town:
@@ -108,14 +117,14 @@ def _core(it: Daemon, core: Mapping[str, Any]) -> list[str]:
 
 def answers(it: Daemon) -> tuple[float, list[str]]:
     """I6: return how long `status` took, the best of three, since the machine has others to serve, too."""
-    took = []
+    took, most = [], ANSWERS * patience()
     for _ in range(3):
         began = time.monotonic()
         it.request("status")
         took.append(time.monotonic() - began)
-        if took[-1] < ANSWERS:
+        if took[-1] < most:
             break
-    return min(took), [f"I6: the answer took {min(took):.2f} s"] if min(took) >= ANSWERS else []
+    return min(took), [f"I6: the answer took {min(took):.2f} s"] if min(took) >= most else []
 
 
 class Story:
@@ -137,8 +146,10 @@ class Story:
 
     def problems(self) -> list[str]:
         """Read on, and say what does not fit."""
-        wrong = []
-        while page := self._it.request("events", since=self.seq):
+        wrong: list[str] = []
+        page = [{}] * PAGE
+        while len(page) == PAGE:  # not until there is none: on a busy machine more has always come meanwhile
+            page = self._it.request("events", since=self.seq)
             for event in page:
                 if self.seq and event["seq"] != self.seq + 1:
                     wrong.append(f"I3: event {event['seq']} follows {self.seq}")
@@ -159,6 +170,8 @@ class Story:
             if run <= self._started.get(key, 0):
                 wrong.append(f"I4: event {event['seq']}: run {run} of {key} after run {self._started[key]}")
             self._started[key] = run
+        elif event["type"] == "adopted" and run is not None:  # the shim died before it could say that it had begun
+            self._started[key] = max(run, self._started.get(key, 0))
         elif event["type"] == "exited" and run is not None:
             if run > self._started.get(key, run) or run <= self._exited.get(key, 0):
                 before = (self._started.get(key), self._exited.get(key))
@@ -197,18 +210,18 @@ class Log:
     def _read(self) -> list[str]:
         wrong = []
         while self._file is None or not self._is_live():
-            if not self.path.exists():
+            try:
+                fresh = self.path.open("rb")
+            except FileNotFoundError:
                 return wrong  # not yet, or being rotated at this moment
             mine = ""
             if self._file is not None:
                 wrong += self._take(self._file.read())
-                # where it is now, or was when it was packed: a part, or what somebody took away
-                name = os.readlink(f"/proc/self/fd/{self._file.fileno()}")
-                mine = found[0] if (found := PART.search(name)) else ""
+                mine = suffix_of(self._file.fileno())
                 self._file.close()
-            for part in self._new_parts(mine):
+            for part in self._parts(mine, fresh.fileno()):
                 wrong += self._take(part)
-            self._file = self.path.open("rb")
+            self._file = fresh
         if self._file.tell() > os.fstat(self._file.fileno()).st_size:  # somebody cut it
             self._file.seek(0)
         return wrong + self._take(self._file.read())
@@ -220,12 +233,14 @@ class Log:
         except FileNotFoundError:
             return True
 
-    def _new_parts(self, mine: str) -> list[bytes]:
-        """Return what is in parts that were not there at the last look, but for the one that was read live."""
+    def _parts(self, mine: str, fresh: int) -> list[bytes]:
+        """Return what is in the parts between the one that was read live and the file that is read on."""
         names = {name for name in os.listdir(self.path.parent) if name.startswith(f"{self.path.name}.")}
         suffixes = {found[0]: name for name in sorted(names, reverse=True) if (found := PART.search(name))}
-        wanted = sorted(suffixes.keys() - self._known - {mine})
-        self._known = set(suffixes)
+        until = suffix_of(fresh)  # it may be a part itself by now
+        before = {suffix for suffix in suffixes if not until or suffix < until}
+        wanted = sorted(before - self._known - {mine})
+        self._known = before | {mine}
         return [each for each in (self._open(suffixes[suffix]) for suffix in wanted) if each is not None]
 
     def _open(self, name: str) -> bytes | None:
@@ -271,6 +286,12 @@ class Log:
             book.unlink()
             del self._doubts[who]
         return wrong
+
+
+def suffix_of(fd: int) -> str:
+    """Return what rotation has added to the name of an open file, also if it was packed since; "" for another one."""
+    found = PART.search(os.readlink(f"/proc/self/fd/{fd}"))
+    return found[0] if found else ""
 
 
 def tried(check: Any, *given: Any) -> list[str]:

@@ -285,7 +285,7 @@ def locked_journal(scene: Scene, chance: random.Random) -> str:
 
 
 FAULTS: dict[str, Fault] = {
-    "kill_core": Fault(kill_core, 6, 0), "kill_shim": Fault(kill_shim, 5, 0, unread=True, hangs_up=SPEAKING),
+    "kill_core": Fault(kill_core, 6, 0), "kill_shim": Fault(kill_shim, 5, 0, unread=True),
     "kill_both": Fault(kill_both, 3, 0, unread=True, hangs_up=SPEAKING),
     "spawn_storm": Fault(spawn_storm, 4, 0, unread=True, gentle=False),
     "kill_jobs": Fault(kill_jobs, 4, 8, gentle=False),

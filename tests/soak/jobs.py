@@ -47,17 +47,18 @@ def town(directory: Path) -> list[Job]:
     books, files, small = (str(directory / name) for name in ("books", "files", "small"))
     rotated: dict[str, float | int | str | bool] = {"maxsize": 20_000, "keep": 8}
     lasting = {"log": {**rotated}}
+    slow = {"log": {**rotated, "maxsize": 5_000}}  # a part every quarter of a minute, as the others
     return [
         *(Job(f"count{n}", "count", {"cmd": isolated("ledger.py", books, 4, 0.05), **lasting}) for n in range(6)),
-        Job("twins", "count", {"cmd": isolated("ledger.py", books, 2, 0.1), **lasting}, width=3),
+        Job("twins", "count", {"cmd": isolated("ledger.py", books, 2, 0.1), **slow}, width=3),
         Job("swift", "count", {"cmd": isolated("ledger.py", books, 50, 0.05), "log": {"maxsize": 200_000, "keep": 8}}),
         *(Job(f"brief{n}", "brief", {"cmd": isolated("ledger.py", books, 20, 0.3, 60), "restart": "always",
-                                     "backoff": {"first": 0.5, "max": 2}, **lasting}, states=RESTLESS)
+                                     "backoff": {"first": 0.5, "max": 2}, **slow}, states=RESTLESS)
           for n in range(3)),
         *(Job(f"victim{n}", "victim", {"cmd": isolated("ledger.py", books, 2, 0.1),
-                                       "stdout": f"{files}/victim{n}.log", **lasting}) for n in range(3)),
+                                       "stdout": f"{files}/victim{n}.log", **slow}) for n in range(3)),
         *(Job(f"small{n}", "small", {"cmd": isolated("ledger.py", books, 2, 0.1),
-                                     "stdout": f"{small}/small{n}.log", **lasting}) for n in range(2)),
+                                     "stdout": f"{small}/small{n}.log", **slow}) for n in range(2)),
         *(Job(f"crash{n}", "crash", {"cmd": f"sh -c 'echo down; sleep {n + 1}; exit {n + 3}'",
                                      "backoff": {"first": 0.2, "max": 2}}, states=RESTLESS) for n in range(4)),
         Job("hopeless", "hopeless", {"cmd": "/no/such/program", "retry": 1, "backoff": {"first": 0.05}},

@@ -25,7 +25,7 @@ class Bound(NamedTuple):
 
 
 BOUNDS: dict[tuple[str, str], Bound] = {
-    ("core", "private"): Bound(MIB, 768 * KIB),
+    ("core", "private"): Bound(MIB, 2 * MIB),  # 1,000 answers and 1,000 events it keeps, pages of the journal
     ("shim", "private"): Bound(256 * KIB, 192 * KIB),
     ("tui", "private"): Bound(4 * MIB, 3 * MIB),
     ("core", "fds"): Bound(2.0, 20.0),  # three of each process it samples, and these come and go

@@ -186,10 +186,10 @@ class Soak:
         began = time.monotonic()
         wrong, last = list(struck.wrong), ""
         while left := checks.tried(self._unsettled, wrong):
-            if time.monotonic() > began + PATIENCE:
+            if time.monotonic() > began + PATIENCE * checks.patience():
                 wrong += left
                 break
-            last = left[0]
+            last = left[0].splitlines()[0]
             time.sleep(0.05)
         settled = time.monotonic() - began
         answer, late = self._answer()

@@ -59,7 +59,7 @@ async def test_a_attaches_to_the_process_under_the_cursor_or_the_only_one_of_a_j
 async def test_a_says_why_not(core: FakeCore, ran: list[list[str]]):
     async with running(core) as stage:
         assert "2 are selected" in await pressed_at(stage, "many")
-        assert "plain has no terminal" in await pressed_at(stage, "plain")
+        assert "this job has no terminal: `tty = true`" in await pressed_at(stage, "plain")
         assert "off does not run" in await pressed_at(stage, "off")
     assert ran == []
 

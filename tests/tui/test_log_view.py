@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from textual.geometry import Region
 from textual.widgets import Input
 
 from taskmaster_core.errors import UsageError
@@ -41,6 +42,13 @@ def logs() -> FakeLogs:
 @pytest.fixture
 def view(logs: FakeLogs) -> LogView:
     return LogView(lambda: logs, now=lambda: START + 100)
+
+
+async def test_rows_of_a_size_that_is_over_can_still_be_asked_for(view: LogView):
+    async with One(view).run_test(size=(80, 12)):
+        await opened(view)
+        rows = view.pager.size.height + 3
+        assert len(view.pager.render_lines(Region(0, 0, view.pager.size.width, rows))) == rows
 
 
 # Follow

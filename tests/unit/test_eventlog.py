@@ -204,17 +204,19 @@ def test_the_path_may_change_while_it_runs(log: EventLog, path: Path, tmp_path: 
     until(lambda: lines(tmp_path / "other.log") == ["two"])
 
 
-def test_R05_it_is_tried_again_by_itself_and_its_change_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R05_it_is_tried_again_by_itself_and_its_change_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(eventlog, "RETRY", 0.05)
     changes: list[str] = []
-    log = EventLog(str(tmp_path / "gone" / "t.log"), "info", on_change=lambda: changes.append(log.trouble))
-    note(log, "lost")
+    kept = EventLog(str(tmp_path / "gone" / "t.log"), "info", on_change=lambda: changes.append(kept.trouble))
+    note(kept, "lost")
     until(lambda: len(changes) == 1)
     (tmp_path / "gone").mkdir()
     until(lambda: len(changes) == 2)
     assert ("No such file" in changes[0], changes[1]) == (True, "")
     assert "1 lines were lost" in (tmp_path / "gone" / "t.log").read_text()
-    log.close()
+    kept.close()
 
 
 def test_importing_the_sentences_loads_nothing_heavy() -> None:

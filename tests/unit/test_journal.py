@@ -435,6 +435,18 @@ def test_R06_the_reserve_is_given_up_when_the_disk_is_full(path: Path) -> None:
         assert hand.journal.trouble == ""
 
 
+def test_R06_a_reserve_that_was_given_up_is_made_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "RESERVE_AGAIN", 0.0)
+    with opened(path) as hand:
+        hand.written(rows(1, 5))
+        hand.commit(1)
+        _limit_pages(hand, 12)
+        assert hand.written(rows(6, 2005))
+        assert hand.written(rows(2006, 2006))
+        hand.commit(2)
+        hand.until(path.with_name("journal.db.reserve").exists)
+
+
 def _limit_pages(hand: Hand, pages: int) -> None:
     hand.journal._writer.store.db.execute(f"PRAGMA max_page_count = {pages}")
 

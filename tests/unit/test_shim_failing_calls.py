@@ -28,7 +28,7 @@ def test_L19_a_child_that_the_kernel_has_no_room_to_watch_is_not_forgotten(shim:
     with injected(shim.pid, "epoll_ctl", f"error=ENOMEM:when={when}"):
         core.order(spawn_order(shim, ["sh", "-c", "echo here; sleep 600"]))
         pid = core.expect("spawned")["pid"]
-    wait_for(lambda: (shim.state / "logs/job/0.out").exists(), "its output is read")
+    wait_for((shim.state / "logs/job/0.out").exists, "its output is read")
     core.order({"t": "signal", "key": "job:0", "run": 1, "sig": 15, "group": True, "stopping": True})
     assert core.expect("exited")["signal"] == 15
     assert not alive(pid)
@@ -54,3 +54,12 @@ def test_L03_no_memory_for_the_wire_at_a_moment_loses_no_report_and_no_order(shi
         assert core.expect("exited")["code"] == 3
     assert [report["t"] for report in core.reports if "n" in report] == ["spawned", "exited"]
     assert shim.errors() == ""
+
+
+def test_G15_an_end_is_told_also_where_the_last_output_cannot_be_read(shim: Shim) -> None:
+    core = shim.open()
+    with injected(shim.pid, "ioctl", "error=EIO"):
+        core.order(spawn_order(shim, ["sh", "-c", "exit 3"]))
+        assert core.expect("exited")["code"] == 3
+    assert "the last output of job:0 cannot be read" in shim.errors()
+    assert not list((shim.state / "runs").glob("*.lock"))

@@ -28,9 +28,10 @@ ANEW = {
         "loop", "sinks", "heritage", "tell", "places", "groves", "null", "looker", "inherited", "nofile", "runs",
         "inlets", "pids", "on_empty", "_answers", "_reaping", "oom", "shelf", "strays", "keepsakes",
     },
-    "Run": {"house", "tags", "streams", "_pidfd", "_status", "_deferred", "_watch", "_patience", "_killed", "_seen"},
+    "Run": {"house", "tags", "_killed", "_seen", "streams", "_pidfd", "_status", "_deferred", "_watch", "_patience"},
     "Adopted": {"_lock_file", "_unreaped"},
     "Watch": {"_loop", "_fd", "_timer"},
+    "Killed": {"_leader", "_swept", "_outlived", "_unnamed"},
     "CoreLife": {"house", "ledger", "on_order", "on_end", "argv", "env", "_silence", "_link", "_check_due", "_timer"},
     "Ledger": {"next", "_first", "_kept"},
     "Link": {"loop", "ledger", "on_order", "_lost", "_sock", "_decoder", "_out", "_writing", "_groups", "_handed"},
@@ -39,18 +40,19 @@ ANEW = {
     "Shutdown": {"house", "core", "status", "_alone"},
     "Heritage": {"reset", "oom", "boot", "uid", "gid"},
     "Sink": {
-        "path", "real", "sinks", "blocked", "_losses", "_fd", "_pos", "_inode", "_looked", "_index", "_parts",
+        "path", "real", "sinks", "blocked", "_losses", "_fd", "_pos", "_inode", "_looked", "_times", "_parts",
     },
     "Losses": {"_path", "_loop", "_tell", "_timer"},
     "Sinks": {
         "loop", "tell", "complain", "limit", "owns", "hint", "live", "fifos", "streams", "troubles", "_due",
         "_sinks", "_open",
     },
+    "Times": {"_path", "_troubles", "_index"},
     "Stream": {"_carry", "_waiting", "fd", "loop", "path", "sink", "sinks", "tag"},
     "Terminal": {"_from", "_nudge", "_size", "_slave", "_tail", "_timer", "inlet"},
     "Inlet": {"_loop", "_fd", "_terminal", "_queue", "_copy", "_timer", "on_shut"},
     "Oom": set(),
-    "Shelf": {"house", "_locks"},
+    "Shelf": {"house"},
     "Strays": {"_house", "_doubted", "_told"},
     "Troubles": {"_tell", "_on"},
     "Keepsakes": {"_house", "_core", "_whose", "_given", "_brought"},
@@ -113,7 +115,6 @@ def furnished(shim: Any, path: Path, child: int, strange: int) -> Parts:
     house.places = opening.places
     house._answers = {"job:0": (3, [{"t": "spawned", "n": 9}])}
     house.pids = {child}
-    house.shelf._locks = [os.open(path / "lock2", os.O_CREAT | os.O_RDWR)]
     house.strays._told = {77: 5}
     house.sinks.troubles.note("times", f"{path}/shared", "the times are not kept")
     birth = {"key": "job:0", "run": 3, "stop": [[15, 1.5]], "killgroup": False, "nice": 2, "env": {}}
@@ -150,7 +151,7 @@ def _killed(shim: Any, house: Any, birth: Any, pid: int, streams: list[Any]) -> 
     """Add a run that has not reached its exec and is being killed already."""
     run = shim.runs.Run(house, birth, pid, os.pidfd_open(pid), os.pipe()[0])
     run.streams = dict(zip(("out", "err"), streams, strict=True))
-    run._killed.go_on([[[77, "mole"]], [[78, "rat"]], [79]])
+    run._killed.go_on([[[77, "mole"]], [[78, "rat"]], [79, 80, 81]])
     run._seen, run.stuck = {pid: 9}, True
     run._deferred, run._killing, run.lock = [(15, True, True)], True, "/lock"
     run._patience = house.loop.after(100, run._lose_patience)
@@ -294,6 +295,7 @@ def test_G4_no_attribute_is_forgotten(shim: Any, full: Parts) -> None:
         "Sink": (run.streams["out"].sink, packing.SINK),
         "Losses": (run.streams["out"].sink._losses, packing.LOSSES),
         "Sinks": (house.sinks, packing.SINKS),
+        "Times": (run.streams["out"].sink._times, packing.TIMES),
         "Stream": (run.streams["out"], packing.STREAM),
         "Terminal": (seated.streams["out"], packing.STREAM + packing.TERMINAL),
         "Inlet": (house.inlets["job:0", 3], packing.INLET),

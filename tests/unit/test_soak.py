@@ -157,6 +157,7 @@ def test_a_hole_in_the_journal_is_told() -> None:
         ([("started", 1), ("started", 1)], 1),
         ([("started", 1), ("exited", 1), ("exited", 1)], 1),
         ([("started", 1), ("exited", 2)], 1),
+        ([("started", 1), ("exited", 1), ("adopted", 2), ("exited", 2), ("started", 3)], 0),
     ],
 )
 def test_what_ends_has_begun_once_each(told: list[tuple[str, int]], wrong: int) -> None:

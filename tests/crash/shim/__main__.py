@@ -10,7 +10,7 @@ SHIM = os.path.join(os.path.dirname(os.path.dirname(HERE)), "taskmaster_core", "
 sys.path[0] = SHIM
 sys.path.append(HERE)
 
-import crashpoints  # noqa: E402
+import crashpoints  # type: ignore[import-not-found]  # noqa: E402  # found beside us
 
 crashpoints.install("shim")
 runpy.run_path(os.path.join(SHIM, "__main__.py"), run_name="__main__")
