@@ -217,8 +217,10 @@ def _rehearse(words: Words) -> None:
     """Bring a state back and say so: a shim of another version asks whether we can take its place."""
     try:
         held = trial.from_memory(words.selftest)
+        judge(held.get("v"))
+        state.check(held)  # first: what is made of it here closes its descriptors when it is let go
         Shim(words.core, use_cgroups=words.use_cgroups).take_over(held)
-        renewal.rehearse(held)
+        renewal.say_fit()
     except Unfit as why:
         raise SystemExit(str(why)) from None
 
@@ -230,15 +232,16 @@ def main() -> int:
     if words.selftest >= 0:
         _rehearse(words)
     _secure_standard_descriptors()
-    renewed = None
-    if words.resume >= 0:
-        held = trial.from_memory(words.resume)
+    held = trial.from_memory(words.resume) if words.resume >= 0 else None
+    if held is not None:
         renewal.seal(held)
-        renewed = held["renewal"]
     shim = Shim(words.core, use_cgroups=words.use_cgroups)
     shim.prepare()
-    if words.resume >= 0:
+    renewed = None
+    if held is not None:
         shim.take_over(held)
+        renewed = held["renewal"]
+        held = None  # it may be large, and this frame stays
     gc.freeze()  # what is here now stays; looking at it again and again would copy pages after each fork
     gc.set_threshold(20_000, 50, 50)  # rarely: nothing here makes cycles on purpose
     return shim.run(renewed)

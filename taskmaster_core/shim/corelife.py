@@ -148,17 +148,6 @@ class CoreLife:
         self.pid = pid
         self._attend(pidfd, socket.socket(fileno=link))
 
-    def resume(self, due: float | None) -> None:
-        """Go on with the core that the shim before us had, if it had one; `due`: when it was to look at it."""
-        if self._pidfd >= 0:
-            self.house.loop.watch(self._pidfd, self._ended)
-        if not self.pid:
-            self.house.loop.after(self._delay, self._try_start)
-        elif not self._aborted:
-            self._expect_beat()
-        elif due is not None:
-            self._timer = self.house.loop.at(due, lambda: self._send(signal.SIGKILL))
-
     def _attend(self, pidfd: int, ours: socket.socket) -> None:
         self._pidfd = pidfd
         self._link = Link(self.house.loop, ours, self.ledger, self._link_lost)

@@ -196,9 +196,8 @@ def _about(pid: int) -> Held:
     return {"pid": pid, "release": release.RELEASE, "wire": release.WIRE, "oldest_wire": release.OLDEST_WIRE}
 
 
-def rehearse(held: Held) -> NoReturn:
+def say_fit() -> NoReturn:
     """Say that everything could be brought back, and end without having done anything."""
-    state.check(held)
     sys.stdout.write(f"{json.dumps({**_about(0), 'state': release.STATE})}\n")
     sys.stdout.flush()
     os._exit(0)

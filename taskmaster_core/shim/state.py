@@ -7,6 +7,7 @@ must be there. `renewal` writes it before an exec; the main module reads it afte
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 
@@ -275,4 +276,17 @@ def _restore_core(held: Held, core: CoreLife) -> None:
         link._decoder._buffer += raw(held["link"]["read"])
         link.on_order = core._order
         core._link = link
-    core.resume(held["timer"])
+    _go_on_with(core, held["timer"])
+
+
+def _go_on_with(core: CoreLife, due_at: float | None) -> None:
+    """Watch the core that the shim before us had, if it had one; `due_at`: when it was to look at it."""
+    loop = core.house.loop
+    if core._pidfd >= 0:
+        loop.watch(core._pidfd, core._ended)
+    if not core.pid:
+        loop.after(core._delay, core._try_start)
+    elif not core._aborted:
+        core._expect_beat()
+    elif due_at is not None:
+        core._timer = loop.at(due_at, lambda: core._send(signal.SIGKILL))
