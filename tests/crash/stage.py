@@ -307,6 +307,7 @@ class Stage(Daemon):
         last = (0, 0)
         lost = torn = 0
         told = 0  # where the disk was full
+        anew = sum(event.type == "core_started" for event in self._heard) - 1  # both had died: runs count from 1 again
         for line in data.split(b"\n")[:-1]:
             words = line.split()
             if line.startswith(b"[taskmaster:"):
@@ -315,6 +316,7 @@ class Stage(Daemon):
                 torn += 1
             else:
                 here = (int(words[0]), int(words[1]))
+                anew, last = (anew - 1, (0, 0)) if here <= last and here[0] == 1 and anew > 0 else (anew, last)
                 assert here > last, f"I5: {here} after {last}"
                 if last[0]:  # before the first there may be parts that are deleted already
                     lost += here[1] - last[1] - 1 if here[0] == last[0] else here[1]
