@@ -379,14 +379,19 @@ def _received(made: socket.socket) -> bytes:
 
 
 def test_a_reply_of_one_user_is_not_another_users(small: Small) -> None:
-    """P10: the id of a request is known from events; who repeats it gets what he may get, and disturbs nobody."""
+    """P10: the id of a request is known from events; somebody else who repeats it is refused, and disturbs nobody."""
     dealer = small.socket(zmq.DEALER)
     dealer.send_multipart([b"", request("restart", "known")])
     small.until(lambda: small.asked)
     ours = small.asked[0]
     thief = ours.peer.__class__(ours.peer.address, ours.peer.delimiter, "uid 7 pid 1", "uid 7")
     small.server.receive(thief, [request("restart", "known")])
-    assert len(small.asked) == 2, "for him it is a request of his own"
+    assert small.asked == [ours], "nothing is done for him under an id that is somebody's"
+    small.server.answer(ours, {})
+    small.server.flush()
+    small.until(lambda: dealer.poll(0))
+    said = [dealer.recv_multipart()[-1], dealer.recv_multipart()[-1]]
+    assert ["somebody else" in str(each) for each in said] == [True, False]
 
 
 # Fuzz ----------------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Starved:
 
     def __init__(self, inner: socket.socket) -> None:
         self._inner = inner
-        self._left = {"send": 2, "recv": 2}
+        self._left = {"send": 2, "recvmsg": 2}
 
     def __getattr__(self, name: str) -> object:
         if self._left.get(name):

@@ -148,19 +148,22 @@ def test_ids_and_text_of_any_script_survive() -> None:
     ("end", "shown"),
     [
         (None, None),
-        (Exit(), {"code": None, "signal": None, "error": None, "core": False}),
-        (Exit(signal="SIGSEGV", core=True), {"code": None, "signal": "SIGSEGV", "error": None, "core": True}),
+        (Exit(), {"code": None, "signal": None, "error": None, "core": False, "oom": ""}),
+        (
+            Exit(signal="SIGSEGV", core=True, oom="likely"),
+            {"code": None, "signal": "SIGSEGV", "error": None, "core": True, "oom": "likely"},
+        ),
         (
             Exit(stage="exec", errno="ENOENT", message="No such file"),
             {
-                "code": None, "signal": None, "core": False,
+                "code": None, "signal": None, "core": False, "oom": "",
                 "error": {"stage": "exec", "errno": "ENOENT", "message": "No such file"},
             },
         ),
         (
             Exit(stage="recover", message="not known"),
             {
-                "code": None, "signal": None, "core": False,
+                "code": None, "signal": None, "core": False, "oom": "",
                 "error": {"stage": "recover", "errno": "", "message": "not known"},
             },
         ),
