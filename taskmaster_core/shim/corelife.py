@@ -12,6 +12,7 @@ import socket
 import time
 
 import spawn
+import tree
 from link import Ledger, Link
 
 TYPE_CHECKING = False
@@ -41,13 +42,14 @@ class Silence:
         self.limit = limit
         self._slow = 1
         self._heard = 0.0
+        self._ran = 0.0  # how long it had run by then
         self._waited = 0.0  # how long it had waited for a processor by then
         self._due = 0.0
 
     def begin(self, pid: int) -> None:
         """Give a core its time."""
         self._heard = time.monotonic()
-        self._waited = _waited(pid)
+        self._ran, self._waited = _shares(pid)
 
     def heard(self) -> None:
         """Note that it said something."""
@@ -55,7 +57,7 @@ class Silence:
 
     def beaten(self, pid: int) -> None:
         """Note that it beat."""
-        self._waited = _waited(pid)
+        self._ran, self._waited = _shares(pid)
 
     def was_in_time(self) -> None:
         """Note that it has become ready: the next one gets the usual time."""
@@ -83,10 +85,18 @@ class Silence:
         silent = now - self._heard
         if silent < self.patience(ready=ready):
             return self.wait(ready=ready)
-        if silent < _STARVED * self.limit and _waited(pid) - self._waited > silent / 2:
-            self._due = now + self.limit / 2  # it wants to run, and has no processor
+        if silent < _STARVED * self.limit and self._starves(pid, silent):
+            self._due = now + self.limit / 2
             return self.limit / 2
         return None
+
+    def _starves(self, pid: int, silent: float) -> bool:
+        """Tell whether it wants to run and has no processor."""
+        ran, waited = _shares(pid)
+        if waited - self._waited > silent / 2:
+            return True
+        # The kernel counts a wait when it is over: of the one that lasts only the state of the process tells.
+        return 0.0 < ran < self._ran + silent / 2 and _is_ready_to_run(pid)
 
 
 class CoreLife:
@@ -341,10 +351,17 @@ def _pidfd_of(pid: int, pids: set[int]) -> int:
         raise
 
 
-def _waited(pid: int) -> float:
-    """Return the seconds for which a process was ready to run and had no processor; 0 where that is not counted."""
+def _shares(pid: int) -> tuple[float, float]:
+    """Return the seconds that a process ran, and those it waited for a processor; zeros where they are not counted."""
     try:
         with open(f"/proc/{pid}/schedstat", "rb", buffering=0) as file:
-            return int(file.read(128).split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return 0.0
+            ran, waited, _ = file.read(128).split()
+            return int(ran) / 1e9, int(waited) / 1e9
+    except (OSError, ValueError):
+        return 0.0, 0.0
+
+
+def _is_ready_to_run(pid: int) -> bool:
+    """Tell whether a process runs or waits for a processor; not one that sleeps, or is stopped."""
+    member = tree.look(pid)
+    return member is not None and member.state == "R"

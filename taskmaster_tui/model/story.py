@@ -136,7 +136,7 @@ _MARKS: dict[str, Callable[[Data], str]] = {
     "backoff": _tried,
     "fatal": _gave_up,
     "signalled": lambda data: f"signal {data.get('signum', '?')}",
-    "adopted": lambda _: "taken over by a new core",
+    "adopted": lambda _: "taken over by another shim",
 }
 
 

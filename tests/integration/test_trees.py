@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ KNOWS_A_SECRET = "setsid sh -c 'sleep 1002; : --password=hunter2' & echo $!; exe
 JOBS = [
     job("escaped", cmd("daemoniser.py"), stopdelay='"1s"'),
     job("gone", cmd("daemoniser.py", "exit"), restart='"never"'),
-    job("alone", cmd("forker.py"), killgroup="false"),
-    job("again", cmd("forker.py"), killgroup="false"),
+    # of these something outlives the daemon, as promised: only the tests that end it start them
+    job("alone", cmd("forker.py"), killgroup="false", autostart="false"),
+    job("again", cmd("forker.py"), killgroup="false", autostart="false"),
+    job("bare", cmd("daemoniser.py", "bare"), autostart="false"),
     job("group", cmd("forker.py"), stopdelay='"200ms"'),
     job("held", cmd("daemoniser.py", "held")),
     job("spoken", cmd("daemoniser.py", "spoken")),
-    job("bare", cmd("daemoniser.py", "bare")),
     job("secret", words("sh", "-c", KNOWS_A_SECRET)),
     job("halted", words("sleep", "1000")),
     job("frozen", words("sleep", "1000"), stopdelay='"5s"'),
@@ -64,6 +66,14 @@ def away(it: Daemon, key: str) -> int | None:
     return number
 
 
+def counted_away(it: Daemon, key: str) -> int:
+    """Return the first number that there is of this run: a sample of up to a second ago may be older than the run."""
+    it.wait(lambda: away(it, key) is not None, what=f"{key} is in a sample")
+    found = away(it, key)
+    assert found is not None
+    return found
+
+
 def chain(it: Daemon, key: str) -> str:
     """Return what `why` says."""
     (process,) = it.request("why", key)["processes"]
@@ -83,6 +93,18 @@ def shed(pids: list[int]) -> None:
 def end(*pids: int) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def started(it: Daemon, name: str, count: int = 1) -> Iterator[list[int]]:
+    """Start a job that may outlive its stop, for its descendants' pids; add to them what is to be ended too."""
+    it.request("start", name)
+    pids = pids_of(it, f"{name}:0")
+    try:
+        assert len(pids) == count
+        yield pids
+    finally:
+        end(*filter(alive, pids))
 
 
 def leaf_of(pid: int) -> Path:
@@ -142,36 +164,36 @@ def test_L24_what_outlives_its_main_process_is_shown_with_name_and_age(it: Daemo
 
 
 def test_without_killgroup_a_stop_answers_with_what_still_runs(it: Daemon) -> None:
-    (child,) = pids_of(it, "alone:0")
-    told = it.cli("stop", "alone")
-    assert told.returncode == 0
-    assert f"1 process of it still runs: {child} " in told.stdout
-    event = it.events("stopped", "alone:0")[-1]
-    assert [int(name.split()[0]) for name in event.data["left"]] == [child]
-    view = it.proc("alone:0")
-    assert (view.state, view.lingering) == ("stopped", 1)
-    assert f"1 of its descendants live on: {child} " in chain(it, "alone:0")
-    checks = {each["name"]: each for each in it.request("doctor")["checks"]}
-    assert f"alone:0: {child} " in checks["descendants"]["text"]
-    end(child)
+    with started(it, "alone") as (child,):
+        told = it.cli("stop", "alone")
+        assert told.returncode == 0
+        assert f"1 process of it still runs: {child} " in told.stdout
+        event = it.events("stopped", "alone:0")[-1]
+        assert [int(name.split()[0]) for name in event.data["left"]] == [child]
+        view = it.proc("alone:0")
+        assert (view.state, view.lingering) == ("stopped", 1)
+        assert f"1 of its descendants live on: {child} " in chain(it, "alone:0")
+        checks = {each["name"]: each for each in it.request("doctor")["checks"]}
+        assert f"alone:0: {child} " in checks["descendants"]["text"]
+        assert alive(child)
     it.wait(lambda: it.proc("alone:0").lingering == 0, what="nothing is left")
 
 
 def test_without_killgroup_the_next_run_is_not_given_what_the_last_one_left(it: Daemon) -> None:
-    (old,) = pids_of(it, "again:0")
-    it.request("restart", "again")
-    (new,) = pids_of(it, "again:0", 2)
-    try:
+    with started(it, "again") as pids:
+        (old,) = pids
+        assert counted_away(it, "again:0") == 0
+        it.request("restart", "again")
+        (new,) = pids_of(it, "again:0", 2)
+        pids.append(new)
         shown = relatives(it, "again:0")
         assert {pid: (each["run"], each["ended"]) for pid, each in shown.items()} == {old: (1, True)}
-        assert away(it, "again:0") == 0
+        assert counted_away(it, "again:0") == 0
         assert it.proc("again:0").lingering == 0
         it.request("kill", "again")
         assert alive(old)
         assert alive(new)
         assert {pid: each["run"] for pid, each in relatives(it, "again:0").items()} == {old: 1, new: 2}
-    finally:
-        end(old, new)
 
 
 def test_L21_who_did_not_end_with_its_leader_is_named_when_it_was_killed(it: Daemon) -> None:
@@ -195,20 +217,56 @@ def test_L22_what_shed_all_marks_is_killed_where_it_is_known_and_told_where_it_i
     it: Daemon, request: pytest.FixtureRequest
 ) -> None:
     """A descendant without any mark dies with its run if it still had a parent there; else it is told, not killed."""
-    pids = pids_of(it, "bare:0")
-    shed(pids)
-    (orphan,) = [pid for pid in pids if stat_of(pid)[1] == str(it.shim_pid)]
-    stop(it, "bare")
-    assert [pid for pid in pids if alive(pid) and pid != orphan] == []
-    if "sweep" not in request.node.name:
-        assert not alive(orphan)
-        return
-    told = it.wait(lambda: [each for each in it.events("stray") if each.data["pid"] == orphan], what="it is told")
-    assert (told[0].data["comm"], len(told)) == ("sleep", 1)
-    checks = {each["name"]: each for each in it.request("doctor")["checks"]}
-    assert (checks["strays"]["ok"], f"{orphan} sleep 600" in checks["strays"]["text"]) == (False, True)
-    assert alive(orphan)
-    end(orphan)
+    with started(it, "bare", 2) as pids:
+        shed(pids)
+        (orphan,) = [pid for pid in pids if stat_of(pid)[1] == str(it.shim_pid)]
+        stop(it, "bare")
+        assert [pid for pid in pids if alive(pid) and pid != orphan] == []
+        if "sweep" not in request.node.name:
+            assert not alive(orphan)
+            return
+        told = it.wait(lambda: [each for each in it.events("stray") if each.data["pid"] == orphan], what="it is told")
+        assert (told[0].data["comm"], len(told)) == ("sleep", 1)
+        checks = {each["name"]: each for each in it.request("doctor")["checks"]}
+        assert (checks["strays"]["ok"], f"{orphan} sleep 600" in checks["strays"]["text"]) == (False, True)
+        assert alive(orphan)
+
+
+# At the end of everything --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["cgroup", "sweep"])
+def test_without_killgroup_an_end_of_everything_names_what_still_runs(daemon: Start, path: str) -> None:
+    """`down` leaves of a job without killgroup what a stop of it leaves, and says so; of the others nothing."""
+    jobs = [job("alone", cmd("forker.py"), killgroup="false"), job("group", cmd("forker.py"), stopdelay='"200ms"')]
+    it = daemon("\n".join(jobs), args=("--no-cgroup",) if path == "sweep" else ())
+    (child,), (other,) = pids_of(it, "alone:0"), pids_of(it, "group:0")
+    try:
+        told = it.cli("down")
+        assert told.returncode == 0
+        assert f"1 process of it still runs: {child} " in told.stdout
+        assert (alive(child), alive(other)) == (True, False)
+    finally:
+        end(*filter(alive, (child, other)))
+
+
+@pytest.mark.parametrize("path", ["cgroup", "sweep"])
+@pytest.mark.parametrize("how", ["down", "signal", "alone"])
+def test_L23_what_forks_away_without_end_is_gone_at_the_end_of_everything(daemon: Start, how: str, path: str) -> None:
+    """Nothing of it outlives the daemon, whether the core brings it down or the shim has to do it alone."""
+    it = daemon(job("mole", cmd("mole.py", 60), stopdelay='"200ms"'), args=("--no-cgroup",) if path == "sweep" else ())
+    it.wait(lambda: "digging" in it.output("mole:0"), what="it digs")
+    assert it.process is not None
+    if how == "down":
+        assert it.cli("down").returncode == 0
+    elif how == "alone":
+        os.kill(it.core_pid, signal.SIGSTOP)
+        it.terminate()
+        os.kill(it.core_pid, signal.SIGKILL)
+    else:
+        it.terminate()
+    it.process.wait(20)
+    assert it.leftovers() == []
 
 
 # What stands still ---------------------------------------------------------------------------------------------------

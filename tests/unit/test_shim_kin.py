@@ -253,11 +253,14 @@ def test_the_number_of_a_leader_is_free_only_when_its_tree_is_gone(sweep: Shim) 
 @own_namespace
 def test_a_number_that_was_seen_in_a_tree_and_is_somebody_elses_is_not_hit(sweep: Shim) -> None:
     core = sweep.open()
-    begin(sweep, core, ["sh", "-c", "exec 9>&1; setsid sleep 600 >/dev/null 2>&1 9>&- & echo $! >&9; wait; sleep 600"])
+    away = "setsid sleep 600 >/dev/null 2>&1 9>&-"
+    leader = begin(sweep, core, ["sh", "-c", f"exec 9>&1; {away} & echo $! >&9; wait; exec sleep 600"])
     (pid,) = pids_in(sweep, 1)
+    wait_for(lambda: sleeps(pid), "it has left: its number is written before it has its session")
     assert [each[0] for each in ask(core, "job:0")["runs"][0]["left"]] == [pid]
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    wait_for(lambda: sleeps(leader), "nobody else needs a number any more")
     other = take_number(pid)
     assert other == pid
     kill(core)

@@ -375,6 +375,18 @@ def test_L10_a_broken_new_version_is_refused_in_words_and_the_old_one_goes_on(co
     core.expect("exited")
 
 
+def test_G4_a_fit_version_is_not_refused_for_what_its_rehearsal_has_let_go_of(copied: Shim) -> None:
+    """Objects that a rehearsal makes close their descriptors when they are collected: it must have looked by then."""
+    core = copied.open()
+    pid = start(core, spawn_order(copied, ["sleep", "60"]))
+    path = source(copied, "state.py")
+    collects = "import gc\n_check = check\n\ndef check(held):\n    gc.collect()\n    _check(held)\n"
+    path.write_text(f"{path.read_text()}\n{collects}")
+    for name in ("r1", "r2"):
+        renew(core, name)
+    assert alive(pid)
+
+
 def test_L10_a_new_version_that_says_nothing_is_given_up(copied: Shim) -> None:
     core = copied.open()
     release = source(copied, "trial.py")

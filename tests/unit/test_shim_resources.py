@@ -6,16 +6,19 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import importlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests.unit.shim_harness import Core, Shim, alive, output, program, sink, spawn_order, wait_for
+from tests.unit.shim_harness import SHIM, Core, Shim, alive, output, program, sink, spawn_order, wait_for
 
 PR_CAPBSET_DROP, SYS_ADMIN, SYS_RESOURCE = 24, 21, 24
 MEMORY_OF_A_USER = 16384
@@ -111,6 +114,45 @@ def test_R09_a_core_that_gets_no_processor_is_not_taken_for_hung(tmp_path: Path)
             hog.kill()
             hog.wait()
         shim.close()
+
+
+@pytest.fixture
+def corelife(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Import the shim's module by its plain name, for this test only."""
+    known = set(sys.modules)
+    monkeypatch.syspath_prepend(str(SHIM))
+    yield importlib.import_module("corelife")
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SHIM)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("ran", "waited", "state", "hangs"),
+    [
+        pytest.param(0.1, 0.0, "R", False, id="waits, which is not counted before it is over"),
+        pytest.param(0.1, 9.0, "S", False, id="sleeps for a moment, after it had waited"),
+        pytest.param(9.9, 0.0, "R", True, id="runs all the time"),
+        pytest.param(0.1, 0.0, "S", True, id="sleeps"),
+        pytest.param(0.1, 0.0, "T", True, id="is stopped"),
+        pytest.param(-3.0, -4.0, "R", True, id="is not counted here"),
+    ],
+)
+def test_R09_only_a_core_that_wants_to_run_and_cannot_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, corelife: Any, ran: float, waited: float, state: str, hangs: bool
+) -> None:
+    now, shares = 100.0, (3.0, 4.0)
+    monkeypatch.setattr(corelife, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(corelife, "_shares", lambda _: shares)
+    monkeypatch.setattr(corelife.tree, "look", lambda _: SimpleNamespace(state=state))
+    silence = corelife.Silence(10.0)
+    silence.begin(7)
+    assert silence.wait(ready=True) == 10.0
+    now, shares = 110.0, (3.0 + ran, 4.0 + waited)
+    assert silence.judge(7, ready=True) == (None if hangs else 5.0)
+    now, shares = 200.0, (3.0 + 10 * ran, 4.0 + 10 * waited)
+    silence._due = now
+    assert silence.judge(7, ready=True) is None, "ten times as long, not for ever"
 
 
 def test_R09_a_shim_that_was_stopped_itself_does_not_blame_the_core(tmp_path: Path) -> None:
