@@ -260,9 +260,10 @@ def test_L23_what_forks_away_without_end_is_gone_at_the_end_of_everything(daemon
     if how == "down":
         assert it.cli("down").returncode == 0
     elif how == "alone":
-        os.kill(it.core_pid, signal.SIGSTOP)
+        core = it.core_pid
+        os.kill(core, signal.SIGSTOP)
         it.terminate()
-        os.kill(it.core_pid, signal.SIGKILL)
+        os.kill(core, signal.SIGKILL)
     else:
         it.terminate()
     it.process.wait(20)
