@@ -93,15 +93,18 @@ SPIN = "import os\nos.sched_setaffinity(0, {0})\nos.nice(%d)\nwhile True:\n    p
 
 def test_R09_a_core_that_gets_no_processor_is_not_taken_for_hung(tmp_path: Path) -> None:
     """Wait ten times as long for a core that is ready to run and has no processor; one that sleeps is replaced."""
+    spin = [sys.executable, "-I", "-S", "-c", SPIN % 0]
+    # Of sessions of their own: with autogroups the core's session shares a processor evenly with each other session.
+    hogs = [subprocess.Popen(spin, start_new_session=True) for _ in range(6)]
     shim = Shim(tmp_path, env={"TM_BEAT_TIMEOUT": "0.6"})
-    hogs: list[subprocess.Popen[bytes]] = []
     try:
+        wait_for(lambda: all(os.sched_getaffinity(hog.pid) == {0} for hog in hogs), "the hogs are at it")
         core = shim.open()
         if not Path(f"/proc/{core.pid}/schedstat").exists():
             pytest.skip("the kernel does not count for how long a process waited for a processor")
-        hogs += [subprocess.Popen([sys.executable, "-I", "-S", "-c", SPIN % 0]) for _ in range(4)]
         os.sched_setaffinity(core.pid, {0})
         os.setpriority(os.PRIO_PROCESS, core.pid, 19)
+        core.order({"t": "beat"})
         core.tell("spin")
         core.receive(2.0)  # three times the patience for a core that sleeps
         assert alive(core.pid)
