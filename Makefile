@@ -2,7 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
-JOBS   ?= auto
+# Tests of real processes wait more than they work.
+JOBS   ?= $(shell expr $$(nproc) + 1)
 BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 RUN    := $(VENV)/.installed

@@ -123,7 +123,8 @@ def fail(stage: Stage, side: str, calls: str, what: str) -> bool:
 def test_L19_a_system_call_of_the_shim_that_fails_once_costs_nothing_that_does_not_heal(
     stage: Stage, calls: str, error: str
 ) -> None:
-    assert fail(stage, "shim", calls, f"error={error}:when=2") or fail(stage, "shim", calls, f"error={error}:when=1")
+    # How often it comes depends on how the work falls into turns.
+    assert any(fail(stage, "shim", calls, f"error={error}:when={number}") for number in (2, 1, 1))
 
 
 @pytest.mark.parametrize(("calls", "error"), CORE_QUICK)

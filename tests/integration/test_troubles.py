@@ -378,10 +378,10 @@ def test_L11_a_stopped_shim_is_said_not_to_answer_and_everything_goes_on_afterwa
 
 def test_G13_with_the_shim_stopped_a_job_waits_in_write_and_loses_nothing(daemon: Start) -> None:
     """Block a job when its pipe is full while nobody reads; it goes on, without SIGPIPE and without a gap."""
-    it = daemon(OFF + job("flood", cmd("counter.py", 400_000, 100)))
-    it.wait(lambda: it.output("flood:0"))
-    pid = it.proc("flood:0").pid
+    it = daemon(OFF + job("flood", cmd("counter.py", 1_000_000, 100)))
+    pid = it.wait(lambda: it.proc("flood:0").pid)
     assert pid is not None
+    it.wait(lambda: it.output("flood:0"))
     os.kill(it.shim_pid, signal.SIGSTOP)
     try:
         it.wait(lambda: "pipe_write" in Path(f"/proc/{pid}/wchan").read_text() or sleeps(pid), what="it waits")
@@ -391,7 +391,7 @@ def test_G13_with_the_shim_stopped_a_job_waits_in_write_and_loses_nothing(daemon
     end = it.wait_state("flood:0", "exited", timeout=60).exit
     assert end is not None
     assert end.code == 0
-    assert [int(line) for line in it.output("flood:0").split()] == list(range(400_000))
+    assert [int(line) for line in it.output("flood:0").split()] == list(range(1_000_000))
 
 
 def sleeps(pid: int) -> bool:
