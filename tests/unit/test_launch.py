@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from taskmaster_core.launch import (
     FACTS,
     OWN_VARIABLES,
+    TERM,
     ExpandError,
     check_template,
     environment,
@@ -168,6 +169,11 @@ def test_argv_and_paths_are_expanded_for_this_process():
     made = run(spec, now_unix=9)
     assert made.argv == ("x", "web-2", "a b")
     assert (made.cwd, made.stdin, made.stdout, made.stderr) == ("/srv/web", "null", "/l/9", "stdout")
+
+
+@pytest.mark.parametrize(("ours", "its"), [({}, TERM), ({"TERM": "dumb"}, TERM), ({"TERM": "screen"}, "screen")])
+def test_a_job_with_a_terminal_knows_what_it_can(ours, its):
+    assert run(job(tty=True), base_env=ours).env["TERM"] == its
 
 
 def test_with_a_shell_variables_are_the_shells():

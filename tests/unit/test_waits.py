@@ -120,3 +120,17 @@ def test_what_is_on_its_way_settles_nothing() -> None:
     waits.add("r", w.stopped, {KEY: RUN})
     waits.tell(KEY, proc(State.STOPPING))
     assert (waits.settled(), len(waits)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("lingering", "left", "said"),
+    [
+        (0, (), ""),
+        (1, ("4711 sleep",), "1 process of it still runs: 4711 sleep"),
+        (2, ("4711 sleep", "4712 sh"), "2 processes of it still run: 4711 sleep, 4712 sh"),
+        (12, ("4711 sleep",), "12 processes of it still run: 4711 sleep and 11 more"),
+        (3, (), "3 processes of it still run"),
+    ],
+)
+def test_who_outlives_a_stop_is_named(lingering: int, left: tuple[str, ...], said: str) -> None:
+    assert w.left_behind(lingering, left) == said
