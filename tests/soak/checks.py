@@ -19,7 +19,6 @@ from taskmaster_core.errors import TaskmasterError
 from tests.harness import Daemon, alive, environ_of, pids_now
 from tests.soak.jobs import DOWN, STEADY, Job
 
-_HURTS = 3.0  # seconds for which a file that was taken away may be missed: what was said before it is read by then
 LINE = re.compile(rb"(\d+\.\d+) (\d{9})$")
 PART = re.compile(r"\.\d{8}T\d{6}\.\d{6,}")
 ANSWERS = 1.0
@@ -198,14 +197,11 @@ class Log:
         self._known: set[str] = set()
         self._next: dict[str, int] = {}
         self._doubts: dict[str, tuple[float, bool]] = {}
-        self._hurt_until = 0.0
+        self._hurt = False
 
     def hurt(self) -> None:
-        """Do not mind for a moment what is missing: the file itself was taken away or cut.
-
-        For a moment, not up to the next line: a part that was begun just before may be what was taken away.
-        """
-        self._hurt_until = time.monotonic() + _HURTS
+        """Do not mind what is missing up to the next line: the file itself was taken away or cut."""
+        self._hurt = True
 
     def problems(self) -> list[str]:
         """Read what came since, and say what was lost of it."""
@@ -265,9 +261,10 @@ class Log:
                 continue  # torn: the number of the next one says whether it is missing
             who, number = found[1].decode(), int(found[2])
             wanted = self._next.get(who, 0)
-            if number != wanted and time.monotonic() > self._hurt_until:
+            if number != wanted and not self._hurt:
                 self.lost += max(number - wanted, 0) * (len(who) + 11)
                 wrong.append(f"I5: {self.key}: line {number} of {who} comes where {wanted} should")
+            self._hurt = False
             self._next[who] = number + 1
             self.lines += 1
         return wrong
