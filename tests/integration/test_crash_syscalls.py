@@ -25,7 +25,7 @@ NODE = "mknodat,mknod"
 
 QUICK = [
     (FORK, "EAGAIN"), ("pipe2", "EMFILE"), (OPEN, "EMFILE"), (OPEN, "EIO"), (NODE, "ENOSPC"), ("write", "ENOSPC"),
-    ("pwrite64", "EIO"), ("rename", "ENOSPC"), ("epoll_ctl", "ENOMEM"), ("sendto", "EAGAIN"), ("splice", "ENOSPC"),
+    ("rename", "ENOSPC"), ("epoll_ctl", "ENOMEM"), ("sendto", "EAGAIN"), ("splice", "ENOSPC"),
     ("pidfd_open", "EMFILE"), ("flock", "EINTR"),
 ]  # fmt: skip
 
