@@ -197,11 +197,15 @@ class Log:
         self._known: set[str] = set()
         self._next: dict[str, int] = {}
         self._doubts: dict[str, tuple[float, bool]] = {}
-        self._hurt = False
+        self._hurt = self._opened_since = False
 
     def hurt(self) -> None:
-        """Do not mind what is missing up to the next line: the file itself was taken away or cut."""
-        self._hurt = True
+        """Do not mind one hole: the file itself is being taken away or cut, with what nobody has read of it.
+
+        The file that is hurt need not be the one that is open here, since a rotation may have begun another one: what
+        is missing then comes after the rest of the open one. A hole in a file that is opened later is none of it.
+        """
+        self._hurt, self._opened_since = True, False
 
     def problems(self) -> list[str]:
         """Read what came since, and say what was lost of it."""
@@ -221,7 +225,7 @@ class Log:
                 self._file.close()
             for part in self._parts(mine, fresh.fileno()):
                 wrong += self._take(part)
-            self._file = fresh
+            self._file, self._opened_since = fresh, True
         if self._file.tell() > os.fstat(self._file.fileno()).st_size:  # somebody cut it
             self._file.seek(0)
         return wrong + self._take(self._file.read())
@@ -264,7 +268,8 @@ class Log:
             if number != wanted and not self._hurt:
                 self.lost += max(number - wanted, 0) * (len(who) + 11)
                 wrong.append(f"I5: {self.key}: line {number} of {who} comes where {wanted} should")
-            self._hurt = False
+            if number != wanted or self._opened_since:
+                self._hurt = False
             self._next[who] = number + 1
             self.lines += 1
         return wrong

@@ -109,6 +109,24 @@ def test_what_was_cut_by_us_is_no_loss_but_what_comes_after_it_is(log: checks.Lo
     assert add(log, lines(21, 22)) != []
 
 
+def test_what_was_moved_right_after_a_rotation_is_no_loss_but_what_comes_after_it_is(log: checks.Log) -> None:
+    assert log.problems() == []
+    log.hurt()
+    with log.path.open("ab") as file:
+        file.write(lines(10, 12))
+    log.path.rename(log.path.with_name(f"{log.path.name}.20261123T120000.000001"))
+    assert add(log, lines(15, 16)) == []  # 13 and 14 were in the file that was moved
+    assert "line 18" in add(log, lines(18, 20))[0]
+
+
+def test_a_harm_that_took_nothing_excuses_nothing_in_a_later_file(log: checks.Log) -> None:
+    assert log.problems() == []
+    log.hurt()
+    log.path.rename(log.path.with_name(f"{log.path.name}.moved"))
+    assert add(log, lines(10, 12)) == []
+    assert "line 15" in add(log, lines(15, 16))[0]
+
+
 def test_last_words_that_are_missing_are_told_once_they_are_late(
     log: checks.Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
