@@ -317,6 +317,7 @@ def events(ops: Ops, asked: Asked) -> None:
     ops.runtime.publisher.flush()  # an event of this turn has its number already: whoever saw that must find it here
     found = ops.runtime.journal.events(
         since_seq=_bounded(asked, "since", int),
+        before_seq=_bounded(asked, "before", int),
         since_time=_bounded(asked, "since_time", (int, float)),
         until=_bounded(asked, "until", (int, float)),
         keys=_event_keys(ops, asked.request.select),

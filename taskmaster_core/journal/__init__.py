@@ -101,6 +101,7 @@ class Journal:
     def events(
         self,
         since_seq: int | None = None,
+        before_seq: int | None = None,
         since_time: float | None = None,
         until: float | None = None,
         keys: Sequence[str] | None = None,
@@ -112,7 +113,7 @@ class Journal:
 
         `keys` are exact keys or globs. While the disk is in trouble, what memory holds is the answer.
         """
-        question = Question(since_seq, since_time, until, keys, types, limit, tail)
+        question = Question(since_seq, before_seq, since_time, until, keys, types, limit, tail)
         stored: list[EventRow] = []
         try:
             stored = read(self._path, question, ANSWER_WITHIN)

@@ -59,6 +59,8 @@ class Question(NamedTuple):
 
     since_seq: int | None = None
     """Only events after this one."""
+    before_seq: int | None = None
+    """Only events before this one; with `tail` it pages back."""
     since_time: float | None = None
     until: float | None = None
     keys: Sequence[str] | None = None
@@ -73,6 +75,7 @@ class Question(NamedTuple):
         """Tell whether the row is asked for."""
         return (
             (self.since_seq is None or row.seq > self.since_seq)
+            and (self.before_seq is None or row.seq < self.before_seq)
             and (self.since_time is None or row.at >= self.since_time)
             and (self.until is None or row.at <= self.until)
             and (self.keys is None or any(fnmatchcase(row.key, key) for key in self.keys))
@@ -82,7 +85,8 @@ class Question(NamedTuple):
     def sql(self) -> tuple[str, list[Any]]:
         """Return the SELECT and its parameters."""
         terms, values = ["1"], list[Any]()
-        for term, value in (("seq > ?", self.since_seq), ("at >= ?", self.since_time), ("at <= ?", self.until)):
+        bounds = (("seq > ?", self.since_seq), ("seq < ?", self.before_seq), ("at >= ?", self.since_time))
+        for term, value in (*bounds, ("at <= ?", self.until)):
             if value is not None:
                 terms.append(term)
                 values.append(value)

@@ -6,6 +6,7 @@ Decides which events are kept in memory and which a filter shows. The Events vie
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from taskmaster_core.wire import Event
 from taskmaster_tui.model import fmt, story
@@ -17,8 +18,10 @@ EVENT_COLUMNS = (
     Column("text", "WHAT HAPPENED, AND WHY", 0, "left", 0),
 )
 
-KEPT = 20_000
-"""Events in memory; older ones are asked of the journal again when somebody goes there."""
+KEPT = 5_000
+"""Events in memory, 1.4 KiB each; older ones are asked of the journal again when somebody goes there."""
+READ = 20_000
+"""Events in memory at most while somebody reads older ones, which must not vanish under the cursor."""
 
 BAD = frozenset({"error", "failed", "warn"})
 
@@ -38,17 +41,18 @@ class EventRows:
         self._events = {str(event.seq): event for event in events}
         self.rebuild()
 
-    def add(self, events: Iterable[Event]) -> None:
-        """Add newer events."""
+    def add(self, events: Iterable[Event], most: int = KEPT) -> bool:
+        """Add newer events; of more than `most` forget the oldest, and tell whether there were any."""
         for event in events:
             self._events.setdefault(str(event.seq), event)
             if self._shows(event) and (not self._ids or int(self._ids[-1]) < event.seq):
                 self._ids.append(str(event.seq))
-        while len(self._events) > KEPT:
-            first = next(iter(self._events))
-            del self._events[first]
-            if self._ids and self._ids[0] == first:
-                del self._ids[0]
+        old = list(islice(self._events, max(len(self._events) - most, 0)))
+        for each in old:
+            del self._events[each]
+        gone = next((at for at, each in enumerate(self._ids) if each in self._events), len(self._ids)) if old else 0
+        del self._ids[:gone]
+        return bool(old)
 
     def prepend(self, events: Iterable[Event]) -> None:
         """Add older events in front."""
@@ -63,6 +67,11 @@ class EventRows:
     def first(self) -> int | None:
         """Return the number of the oldest event in memory."""
         return int(next(iter(self._events))) if self._events else None
+
+    @property
+    def last(self) -> int | None:
+        """Return the number of the newest event in memory."""
+        return int(next(reversed(self._events))) if self._events else None
 
     @property
     def hidden(self) -> int:
@@ -91,7 +100,7 @@ class EventRows:
         event = self._events[row_id]
         text, role = story.event_line(event)
         text = text.removeprefix(f"{fmt.plain(event.key)} ")
-        told = {"at": (fmt.when(event.at, self.now or event.at), "dim"), "key": (fmt.plain(event.key) or "core", ""),
+        told = {"at": (fmt.lately(event.at, self.now or event.at), "dim"), "key": (fmt.plain(event.key) or "core", ""),
                 "text": (text, role)}  # fmt: skip
         return [told[column.id] for column in columns]
 

@@ -133,6 +133,11 @@ def when(at: float, now: float, zone: tzinfo | None = None) -> str:
     return clock(at, zone) if stamp(at, zone)[:10] == stamp(now, zone)[:10] else stamp(at, zone)
 
 
+def lately(at: float, now: float, zone: tzinfo | None = None) -> str:
+    """Return the time of day; of another day its date and minute: `11-24 12:04`."""
+    return clock(at, zone) if stamp(at, zone)[:10] == stamp(now, zone)[:10] else stamp(at, zone)[5:16]
+
+
 def hour_minute(at: float, zone: tzinfo | None = None) -> str:
     """Return the time of day without seconds: `03:00`."""
     return clock(at, zone)[:5]

@@ -6,6 +6,7 @@ output at that moment.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import msgspec
@@ -21,7 +22,7 @@ from taskmaster_tui.actions import VIEWS
 from taskmaster_tui.bindings import bindings
 from taskmaster_tui.link import Change
 from taskmaster_tui.model import fmt
-from taskmaster_tui.model.event_rows import EVENT_COLUMNS, EventRows
+from taskmaster_tui.model.event_rows import EVENT_COLUMNS, KEPT, READ, EventRows
 from taskmaster_tui.screens.acting import Acting
 from taskmaster_tui.screens.listing import Listing
 from taskmaster_tui.screens.view import NOTHING, Selection
@@ -41,7 +42,7 @@ class EventsView(Acting, Listing):
         super().__init__(id=id)
         self.rows = EventRows()
         self._following = True
-        self._whole = False
+        self._whole = True  # nobody goes back before the newest are here
 
     def compose(self) -> ComposeResult:
         """Hold a list."""
@@ -63,17 +64,16 @@ class EventsView(Acting, Listing):
     async def _fetch_last(self) -> None:
         found = await self._ask({"n": _PAGE})
         known = [event for event in self.tm.link.recent if not found or event.seq > found[-1].seq]
-        self.rows.now = self.tm.now()
         self.rows.load([*found, *known])
+        self._whole = False
         self._show()
         self.rowtree.bottom()
 
     async def _fetch_older(self) -> None:
         first = self.rows.first
-        if first is None or self._whole:
+        if first is None:
             return
-        found = await self._ask({"since": max(first - 1 - _PAGE, 0), "n": _PAGE})
-        older = [event for event in found if event.seq < first]
+        older = [event for event in await self._ask({"before": first, "n": _PAGE}) if event.seq < first]
         self._whole = not older
         self.rows.prepend(older)
         self._show()
@@ -88,17 +88,26 @@ class EventsView(Acting, Listing):
     def shown(self) -> None:
         """Take in what happened meanwhile."""
         if self.is_mounted and self.query("#events-tree"):
-            self.rows.add(event for event in self.tm.link.recent)
+            recent, last = self.tm.link.recent, self.rows.last
+            if recent and last is not None and recent[0].seq > last + 1:  # more happened than the link keeps
+                self.run_worker(self._fetch_last(), group="events", exclusive=True)
+            else:
+                self._add(recent)
             self._show()
             self.rowtree.focus()
 
     def changed(self, change: Change) -> None:
         """Add what happened."""
         if change.events and self.query("#events-tree"):
-            self.rows.add(change.events)
+            self._add(change.events)
             self._show(live=True)
 
+    def _add(self, events: Iterable[Event]) -> None:
+        if self.rows.add(events, KEPT if self._following else READ):
+            self._whole = False
+
     def _show(self, *, live: bool = False) -> None:
+        self.rows.now = self.tm.now()
         self.rowtree.rows_changed(live=live)
         if self._following:
             self.rowtree.bottom()
@@ -137,7 +146,7 @@ class EventsView(Acting, Listing):
         ids = self.rows.ids()
         self._following = bool(ids) and event.row_id == ids[-1]
         self._title()
-        if ids and event.row_id == ids[0]:
+        if ids and event.row_id == ids[0] and not self._whole:
             self.run_worker(self._fetch_older(), group="events", exclusive=True)
         self.refresh_bindings()
 

@@ -136,7 +136,8 @@ def test_P07_every_argument_of_a_wrong_kind_is_refused_or_not_looked_at(asker: A
 
 
 @pytest.mark.parametrize("args", [
-    {"since": 2**63}, {"since": -(2**70)}, {"since_time": 10**30}, {"until": 10**30}, {"n": 10**30}, {"types": [1]},
+    {"since": 2**63}, {"before": 2**63}, {"since": -(2**70)},
+    {"since_time": 10**30}, {"until": 10**30}, {"n": 10**30}, {"types": [1]},
     {"types": [[]]},
 ])  # fmt: skip
 def test_P07_events_beyond_all_numbers_are_refused(asker: Asker, args: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ class Bound(NamedTuple):
 BOUNDS: dict[tuple[str, str], Bound] = {
     ("core", "private"): Bound(MIB, 2 * MIB),  # 1,000 answers and 1,000 events it keeps, pages of the journal
     ("shim", "private"): Bound(256 * KIB, 192 * KIB),
-    ("tui", "private"): Bound(4 * MIB, 3 * MIB),
+    ("tui", "private"): Bound(4 * MIB, 6 * MIB),  # 5,000 events it keeps (7 MiB), Textual's caches of shapes and styles
     ("core", "fds"): Bound(2.0, 20.0),  # three of each process it samples, and these come and go
     ("shim", "fds"): Bound(2.0, 16.0),  # up to six of each process
     ("tui", "fds"): Bound(1.0, 2.0),

@@ -191,6 +191,8 @@ def full_hand(path: Path) -> Iterator[Hand]:
         ({"tail": 2}, [8, 9]),
         ({"tail": 3, "keys": ["web:*"]}, [2, 3, 4]),
         ({"tail": 5, "limit": 2}, [8, 9]),
+        ({"before_seq": 4}, [1, 2, 3]),
+        ({"before_seq": 7, "tail": 2}, [5, 6]),
         ({"limit": 0}, []),
         ({"tail": 0}, []),
         ({"limit": -3}, []),

@@ -132,6 +132,8 @@ def test_times_of_day() -> None:
     assert fmt.stamp(NOW, UTC) == "2025-11-24 16:00:00"
     assert fmt.when(NOW, NOW + 60, UTC) == "16:00:00"
     assert fmt.when(NOW, NOW + 86400, UTC) == "2025-11-24 16:00:00"
+    assert fmt.lately(NOW, NOW + 60, UTC) == "16:00:00"
+    assert fmt.lately(NOW, NOW + 86400, UTC) == "11-24 16:00"
     assert fmt.clock(nan) == "--:--:--"
     assert fmt.clock(1e20) == "--:--:--"
 
