@@ -54,6 +54,10 @@ GLOBAL = (
     ),
     Action("core.retry", "Try again", "try to connect again now", "R", "taskmaster status", "lost", 1, _ANY),
     Action("core.start", "Start core", "start the core with its config and all jobs that start with it", "S", "taskmaster up -d", "nocore write", 2, _ANY),
+    Action(
+        "core.upgrade", "Upgrade", "replace core and shim by the release installed now; jobs keep running", "U",
+        "taskmaster upgrade", "live write", group=_ANY,
+    ),
     Action("app.next_pane", "Next pane", "put the focus on the next pane", "tab", group=_MOVE),
     Action("app.previous_pane", "Previous pane", "put the focus on the pane before", "shift+tab", group=_MOVE),
     Action("app.zoom", "Zoom", "this pane alone, and back", "z", group=_ANY),

@@ -18,11 +18,12 @@ PRESETS: dict[str, dict[str, str]] = {
     "k9s": {
         "jobs.logs": "enter,l", "jobs.unfold": "right", "jobs.fold": "left", "log.right": "right", "log.left": "left",
         "jobs.problems": "ctrl+z,exclamation_mark", "job.kill": "ctrl+k,X", "job.scale": "s", "job.start": "S",
-        "log.follow": "s", "log.time": "t", "core.start": "U",
+        "log.follow": "s", "log.time": "t", "core.start": "U", "core.upgrade": "f8",
     },
     "lazydocker": {
         "events.log": "O", "job.stop": "s", "job.start": "S", "app.keys": "x,question_mark,f1",
         "jobs.logs": "enter,m", "job.edit": "o", "jobs.problems": "e,exclamation_mark", "core.start": "U",
+        "core.upgrade": "f8",
     },
     "process-compose": {
         "job.start": "f7", "job.stop": "f9", "job.restart": "ctrl+r", "config.reload": "ctrl+o", "job.scale": "f2",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from taskmaster_core.logs.sanitize import clean
 from taskmaster_tui import outside
+from taskmaster_tui.model.blast import upgrade
 from taskmaster_tui.widgets.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -51,6 +52,19 @@ class Managing:
             said = [line for line in err.splitlines() if line.strip()]
             self.tm.say(clean(said[0] if said else f"status {status}"), "error")
         self.tm.link.retry_now()
+
+    def do_core_upgrade(self) -> None:
+        """Replace core and shim by the release that is installed now."""
+        self.tm.run_worker(self._upgrade(), group="outside", exclusive=True)
+
+    async def _upgrade(self) -> None:
+        if not await self.tm.commander.agrees(upgrade()):
+            self.tm.say("nothing was done")
+            return
+        self.tm.say("upgrading…", "busy")
+        status, out, err = await outside.quietly(self._command("upgrade"))
+        said = "; ".join((err if status else out).strip().splitlines())
+        self.tm.say(clean(said or f"status {status}"), "error" if status else "good")
 
     async def edit_config(self, job: str) -> None:
         """Open the config in the person's editor, at a job; what is saved and valid is applied as the config says."""

@@ -164,6 +164,16 @@ def _shutdown(world: World, args: Mapping[str, Any]) -> Question:
     return Question(f"Stop everything of {_instance(world)}?", effects, _instance(world))
 
 
+def upgrade() -> Question:
+    """Return the question before core and shim are replaced: it concerns everybody, though no process."""
+    effects = [
+        "both are replaced by the release that is installed now",
+        "every process, terminal and log goes on; all who look are connected again",
+        "what is not fit is refused, and the one that runs goes on",
+    ]
+    return Question("Upgrade core and shim?", effects)
+
+
 def _rollback(args: Mapping[str, Any], *, remote: bool) -> Question:
     number = args.get("generation", args.get("number"))
     which = f"generation {number}" if number is not None else "the generation before"

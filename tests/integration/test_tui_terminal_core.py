@@ -65,6 +65,19 @@ def test_a_core_that_is_killed_comes_back_under_the_eyes_and_actions_work_again(
     assert it.pids() == {**before, "solo:0": None}
 
 
+def test_U_replaces_core_and_shim_under_the_eyes_and_no_job_notices(seated: Any) -> None:
+    it, screen = seated
+    before, core = it.pids(), it.core_pid
+    screen.send("U")
+    screen.wait_for("Upgrade core and shim?")
+    screen.send("y")
+    said = ("4 processes untouched", "4 processes kept, 0 lost")  # the answer, or the event
+    screen.wait_for(lambda text: any(each in text for each in said), 15)
+    assert it.request("ping")["pid"] != core
+    assert it.pids() == before
+    screen.wait_for(lambda text: seat.UP in text and seat.rows_are(web="3/3 up", solo="1/1 up")(text), 5)
+
+
 def test_a_frozen_core_is_said_to_be_quiet_and_then_not_to_answer(seated: Any) -> None:
     it, screen = seated
     with frozen(it.core_pid):

@@ -387,6 +387,16 @@ async def test_trying_again_while_the_core_answers_says_that_it_does(core: FakeC
         assert stage.status == "the core answers: there is nothing to try again"
 
 
+async def test_an_upgrade_asks_first_and_no_is_no(core: FakeCore):
+    async with running(core) as stage:
+        await stage.press("U")
+        await stage.on_dialog("Confirm")
+        await stage.says("every process, terminal and log goes on")
+        await stage.press("n")
+        await stage.until(lambda: stage.status == "nothing was done")
+        assert sent(stage) == []
+
+
 # From elsewhere -------------------------------------------------------------------------------------------------------
 
 
