@@ -39,7 +39,7 @@ def sentence(stage: str, code: int, what: str) -> str:
         return _exec(code, what)
     reason = os.strerror(code)
     head = _STAGES.get(stage, f"the set-up stopped at {stage}")
-    return f"{head}: {reason}: {what}" if what else f"{head}: {reason}"
+    return f"{head}: {reason}: {what}" if what not in ("", reason) else f"{head}: {reason}"
 
 
 def _exec(code: int, path: str) -> str:

@@ -121,10 +121,16 @@ def test_R09_a_core_that_gets_no_processor_is_not_taken_for_hung(tmp_path: Path)
 
 @pytest.fixture
 def corelife(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Import the shim's module by its plain name, for this test only."""
+    with _imported("corelife", monkeypatch) as module:
+        yield module
+
+
+@contextlib.contextmanager
+def _imported(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Import a module of the shim by its plain name, for one test only."""
     known = set(sys.modules)
     monkeypatch.syspath_prepend(str(SHIM))
-    yield importlib.import_module("corelife")
+    yield importlib.import_module(name)
     for name in set(sys.modules) - known:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SHIM)):
             del sys.modules[name]
@@ -231,3 +237,10 @@ def test_L08_a_lock_file_takes_its_room_before_the_fork(shim: Shim, core: Core) 
     lock = shim.state / "runs" / "job%3A0.lock"
     text = lock.read_bytes()
     assert text.endswith(b"}\n"), "no more than the record is left once it is written"
+
+
+def test_L19_why_a_start_failed_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = os.strerror(errno.EMFILE)
+    with _imported("sentences", monkeypatch) as module:
+        assert module.sentence("fork", errno.EMFILE, many).count(many) == 1
+        assert module.sentence("chdir", errno.ENOENT, "/nowhere").endswith(f"{os.strerror(errno.ENOENT)}: /nowhere")
