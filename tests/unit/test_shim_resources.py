@@ -131,9 +131,9 @@ def _imported(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     known = set(sys.modules)
     monkeypatch.syspath_prepend(str(SHIM))
     yield importlib.import_module(name)
-    for name in set(sys.modules) - known:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SHIM)):
-            del sys.modules[name]
+    for each in set(sys.modules) - known:
+        if str(getattr(sys.modules[each], "__file__", "")).startswith(str(SHIM)):
+            del sys.modules[each]
 
 
 @pytest.mark.parametrize(
