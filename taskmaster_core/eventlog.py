@@ -42,6 +42,11 @@ class _Line(NamedTuple):
     data: Mapping[str, Any]
 
 
+IN_ORDER = 5.0
+"""Seconds by which a line may be older than the one before it and gets its time; what is older was told late, or the
+clock was set back."""
+
+
 class EventLog:
     """Hold the thread and its file; the file is opened by the first line."""
 
@@ -61,6 +66,7 @@ class EventLog:
         self._fd: int | None = None
         self._open_path = ""
         self._untold = 0
+        self._newest = 0.0
         self._thread = threading.Thread(target=self._run, name="eventlog", daemon=True)
         self._thread.start()
 
@@ -68,6 +74,9 @@ class EventLog:
         """Hand an event over; never waits, never raises. `data` must not change afterwards."""
         if LEVELS.index(level(type_, data)) < _rank(self.loglevel):
             return
+        if 0.0 < self._newest - wall < IN_ORDER:
+            wall = self._newest
+        self._newest = wall
         if self._lines.qsize() < WAITING:
             self._lines.put(_Line(wall, type_, key, cause, data))
         else:

@@ -232,6 +232,12 @@ def to_stimulus(report: Document) -> tuple[Key, Stimulus] | None:
             return key, machine.Unkillable(run, tuple(report.get("pids") or ()))
 
 
+def fact_of(report: Document) -> tuple[str, str, int] | None:
+    """Return type, key and run of the event that tells what a report tells; None if there is none at that instant."""
+    type_ = {"spawned": "started", "failed": "failed", "exited": "exited"}.get(report["t"])
+    return (type_, report["key"], report["run"]) if type_ is not None else None
+
+
 def run_of(report: Document) -> tuple[Key, int]:
     """Return which process and which run a report speaks of."""
     return parse_key(report["key"]), report["run"]

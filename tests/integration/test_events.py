@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 
 from taskmaster_core.eventlog import KEPT
+from taskmaster_core.runtime import AT_ONCE
 from taskmaster_core.wire import Event
-from tests.harness import Daemon
+from tests.harness import Daemon, wait_until
 from tests.integration.conftest import Start
 from tests.integration.shared import job, read, running, words
 
@@ -415,3 +417,31 @@ def test_events_older_than_journalkeep_go(daemon: Start) -> None:
         db.execute("UPDATE events SET at = at - 4000 WHERE seq <= ?", (old,))
     d.start()
     d.wait(lambda: d.events()[0].seq > old, what="the old ones are dropped")
+
+
+# Times ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_has_started_before_its_first_words(daemon: Start) -> None:
+    it = daemon(OFF + job("say", words("date", "+%s.%N"), numprocess="10", restart='"never"'))
+    for index in range(10):
+        began = it.wait_event("started", f"say:{index}").at
+        it.wait_event("exited", f"say:{index}")
+        said = float(it.output(f"say:{index}"))
+        assert said - 5.0 < began <= said
+
+
+def test_an_end_that_nobody_heard_of_at_once_has_its_own_time(daemon: Start) -> None:
+    it = daemon(OFF + job("web", SLEEP, restart='"never"'))
+    web = it.wait_state("web:0", "running").pid
+    core = it.core_pid
+    assert web is not None
+    os.kill(core, signal.SIGSTOP)
+    try:
+        os.kill(web, signal.SIGKILL)
+        killed = time.time()
+        wait_until(lambda: time.time() > killed + AT_ONCE + 1.0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # one that stands still is replaced in the end
+            os.kill(core, signal.SIGCONT)
+    assert it.wait_event("exited", "web:0").at == pytest.approx(killed, abs=1.0)

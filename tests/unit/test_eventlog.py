@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from taskmaster_core import eventlog
-from taskmaster_core.eventlog import EventLog, render
+from taskmaster_core.eventlog import IN_ORDER, EventLog, render
 from taskmaster_core.wire import Cause
 
 BOOT = Cause("boot")
@@ -57,6 +57,13 @@ def test_events_become_lines_in_order(log: EventLog, path: Path) -> None:
     log.close()
     assert lines(path) == ["n0", "n1", "n2", "n3", "n4"]
     assert path.stat().st_mode & 0o137 == 0
+
+
+def test_times_go_up_but_what_was_heard_of_late_has_its_own(log: EventLog, path: Path) -> None:
+    for second in (100.0, 99.5, 101.0, 101.0 - IN_ORDER - 1.0):
+        log.write(second, "notice", "", BOOT, {"message": "m"})
+    log.close()
+    assert [line[17:19] for line in path.read_text().splitlines()] == ["40", "40", "41", "35"]
 
 
 def test_the_level_decides_what_is_worth_a_line(log: EventLog, path: Path) -> None:
