@@ -121,7 +121,7 @@ class Witness:
         return self.dice.choice((0, 1, 6))
 
     async def quietly(self, command: Sequence[str], text: str | None = None) -> tuple[int, str, str]:
-        if {"rollback", "undo"}.intersection(command):
+        if {"rollback", "undo", "upgrade"}.intersection(command):
             self._used += 1
             if self._used > self._agreed:
                 self.wrong.append(f"{command[3:]} was run without a question")
