@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import lru_cache, partial, wraps
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,14 @@ import textual
 from rich.console import Console
 from textual import events
 from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate
+from textual._styles_cache import StylesCache
 from textual.app import App
+from textual.color import Color
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.style import Style
 from textual.timer import Timer
 
 from taskmaster_tui._typeahead import InOrder
@@ -78,15 +81,15 @@ def render_what_changed() -> None:
     Textual renders all within the smallest rectangle around everything that changed: a clock on top and an age at the
     bottom are the whole screen, once a second.
     """
-    partial, renders = Compositor.render_partial_update, Compositor._get_renders  # noqa: SLF001
-    if getattr(partial, "sparing", False) or not known():
+    stock, renders = Compositor.render_partial_update, Compositor._get_renders  # noqa: SLF001
+    if getattr(stock, "sparing", False) or not known():
         return
 
-    @wraps(partial)
+    @wraps(stock)
     def render_partial_update(self: Compositor) -> ChopsUpdate | None:
         under_way.append((self, list(self._dirty_regions)))
         try:
-            return partial(self)
+            return stock(self)
         finally:
             under_way.pop()
 
@@ -111,6 +114,26 @@ def render_what_changed() -> None:
     render_partial_update.sparing = True  # type: ignore[attr-defined]
     Compositor.render_partial_update = render_partial_update  # type: ignore[method-assign]
     Compositor._get_renders = get_renders  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def let_go() -> None:
+    """Let the rendered lines of a widget go with it.
+
+    Textual remembers two styles for each of 1,024 caches of lines, by the cache: each dialog that was ever open stays
+    in memory as it was painted, 10 MB after some minutes of use. The styles depend on the colours alone.
+    """
+    stock: Any = StylesCache.get_inner_outer
+    styles = getattr(stock, "__wrapped__", None)
+    if styles is None or getattr(stock, "lets_go", False) or not known():
+        return
+    of_colours = lru_cache(1024)(partial(styles, StylesCache))
+
+    @wraps(stock)
+    def get_inner_outer(_: StylesCache, base_background: Color, background: Color) -> tuple[Style, Style]:
+        return of_colours(base_background, background)  # type: ignore[no-any-return]  # lru_cache has no types for it
+
+    get_inner_outer.lets_go = True  # type: ignore[attr-defined]
+    StylesCache.get_inner_outer = get_inner_outer  # type: ignore[method-assign,assignment]
 
 
 def question(number: int) -> str:
@@ -153,6 +176,7 @@ class Lean(CompositorUpdate):
 
 never_skip()
 render_what_changed()
+let_go()
 
 
 class Governed(InOrder):
