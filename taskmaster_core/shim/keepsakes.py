@@ -127,26 +127,31 @@ class Keepsakes:
 
 
 def picture(spec: dict[str, Any], since: float) -> bytes:
-    """Return the newest of what a log has of one run, as far as its index says so: what was on the screen.
+    """Return the newest of what a log has of one run: what was on the screen.
 
-    Nothing where several share the log: their lines mix.
+    Its index says what that is; what the log has beyond it was written right before the shim died. Nothing where
+    several share the log: their lines mix.
     """
     index = spec.get("index")
     if not index:
         return b""
-    start = end = 0
-    tags = set()
+    start = known = 0
+    mine, others = set(), set()
     for offset, wall, tag, length in _RECORD.iter_unpack(_tail(index, _RECORDS * _RECORD.size, _RECORD.size)):
-        if wall >= since:
-            start, end = (start if end else offset), offset + length
-            tags.add(tag)
-    if len(tags) != 1:
+        if wall < since:
+            start = offset + length
+            others.add(tag)
+        else:
+            mine.add(tag)
+            start = start if known else offset
+            known = offset + length
+    if len(mine or others) > 1:
         return b""
-    return _tail(spec["path"], min(KEPT, end - start), 1)
+    return _tail(spec["path"], KEPT, 1, start)
 
 
-def _tail(path: str, most: int, unit: int) -> bytes:
-    """Return the last bytes of a regular file, whole units of them; nothing if it cannot be read."""
+def _tail(path: str, most: int, unit: int, start: int = 0) -> bytes:
+    """Return the last bytes of a regular file from `start` on, whole units of them; nothing if it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -154,6 +159,7 @@ def _tail(path: str, most: int, unit: int) -> bytes:
     try:
         entry = os.fstat(fd)
         size = entry.st_size // unit * unit if stat.S_ISREG(entry.st_mode) else 0
-        return os.pread(fd, min(most, size), max(0, size - most))
+        begin = max(start, size - most)
+        return os.pread(fd, max(size - begin, 0), begin)
     finally:
         os.close(fd)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
 import signal
+import struct
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import pytest
 
 from taskmaster_core.shim import frames, pidfds, rights
-from tests.unit.shim_harness import Core, Shim, alive, output, program, sink, spawn_order, wait_for
+from tests.unit.shim_harness import SHIM, Core, Shim, alive, output, program, sink, spawn_order, wait_for
 
 exact = pytest.mark.skipif(not pidfds.TOLD, reason="the kernel (before 6.15) does not tell how strangers ended")
 
@@ -461,3 +464,44 @@ def test_what_is_handed_over_for_no_run_is_closed_and_said(house: House) -> None
     pipes = [os.readlink(f"/proc/{shim.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{shim.pid}/fd")]
     assert f"pipe:[{os.fstat(read).st_ino}]" not in pipes
     os.close(read)
+
+
+# -- what was on the screen of a terminal -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., bytes]]:
+    """Return what is restored of a log, given its text and its index: (offset, wall, tag, length)."""
+    known = set(sys.modules)
+    monkeypatch.syspath_prepend(str(SHIM))
+    keepsakes = importlib.import_module("keepsakes")
+
+    def restored(text: bytes, *records: tuple[int, float, int, int]) -> bytes:
+        (tmp_path / "log").write_bytes(text)
+        (tmp_path / "index").write_bytes(b"".join(struct.pack("<QdII", *each) for each in records))
+        found: bytes = keepsakes.picture({"path": str(tmp_path / "log"), "index": str(tmp_path / "index")}, 100.0)
+        return found
+
+    yield restored
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SHIM)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "records", "shown"),
+    [
+        (b"old\nnew\n", [(0, 50.0, 0, 4), (4, 101.0, 0, 4)], b"new\n"),
+        (b"old\nnew\nlast\n", [(0, 50.0, 0, 4), (4, 101.0, 0, 4)], b"new\nlast\n"),  # no index yet
+        (b"old\nnew\n", [(0, 50.0, 0, 4)], b"new\n"),
+        (b"new\n", [], b"new\n"),
+        (b"old\n", [(0, 50.0, 0, 4)], b""),
+        (b"mine\nhers\n", [(0, 101.0, 0, 5), (5, 102.0, 1, 5)], b""),
+        (b"mine\nhers\nwhose\n", [(0, 50.0, 0, 5), (5, 51.0, 1, 5)], b""),
+        (b"cut\n", [(0, 50.0, 0, 400)], b""),
+    ],
+)  # fmt: skip
+def test_G05_what_was_on_a_screen_is_what_its_run_has_written(
+    picture: Callable[..., bytes], text: bytes, records: list[tuple[int, float, int, int]], shown: bytes
+) -> None:
+    assert picture(text, *records) == shown
