@@ -207,6 +207,21 @@ class Governed(InOrder):
         queue = self._writer_queue()
         return queue.qsize() if queue is not None else 0
 
+    def to_terminal(self, data: str) -> bool:
+        """Write something that is no picture; return False where it was not: nobody may wait for the writer here.
+
+        It stands still while an editor or an attached job has the terminal, and is dead once the terminal is gone.
+        """
+        driver = self._driver
+        if driver is None or driver.is_web:
+            return False
+        writer = getattr(driver, "_writer_thread", None)
+        if writer is not None and not (writer.is_alive() and self._waiting_writes() <= FULL):
+            return False
+        driver.write(data)
+        driver.flush()
+        return True
+
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         if renderable is None or self._batch_count or not known() or not self._real_terminal():
             super()._display(screen, renderable)

@@ -36,10 +36,8 @@ def copy(app: TaskmasterApp, text: str) -> str:
         return f"copied {what} with {program[0]}"
     if len(data) > LONGEST:
         return f"{what} are too long for the terminal's clipboard: saved to {_spilled(data)}"
-    driver = app._driver  # noqa: SLF001  # Textual's own `copy_to_clipboard` knows no tmux
-    if driver is None:
-        return "there is no terminal to copy with"
-    driver.write(sequence(data, app.environ))
+    if not app.to_terminal(sequence(data, app.environ)):  # Textual's own `copy_to_clipboard` knows no tmux
+        return "the terminal takes nothing to copy"
     return f"copied {what} by the terminal (OSC 52{', through tmux' if app.environ.get('TMUX') else ''})"
 
 

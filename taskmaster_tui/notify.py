@@ -18,9 +18,9 @@ _LONGEST = 120
 
 
 class Notifier:
-    """Hold what the title says now."""
+    """Hold what the title says now. `write` returns False where nothing could be written."""
 
-    def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
+    def __init__(self, write: Callable[[str], bool], environ: Mapping[str, str]) -> None:
         self._write = write
         self._mute = environ.get("TERM", "") in _MUTE
         self._tmux = bool(environ.get("TMUX"))
@@ -33,8 +33,8 @@ class Notifier:
             return
         # the terminal keeps the title that was there before (XTWINOPS 22), `restore` takes it back
         keep = "" if self._title else "\x1b[22;0t"
-        self._title = text
-        self._write(f"{keep}\x1b]0;{text}\x07")
+        if self._write(f"{keep}\x1b]0;{text}\x07"):  # else the next change tries again
+            self._title = text
 
     def restore(self) -> None:
         """Give back the title that was there before."""

@@ -35,13 +35,7 @@ class Telling:
     @cached_property
     def notifier(self) -> Notifier:
         """Return the way to the terminal's title and bell."""
-        return Notifier(self._to_terminal, self.tm.environ)
-
-    def _to_terminal(self, data: str) -> None:
-        driver = self.tm._driver  # noqa: SLF001  # there is no public way past the screen
-        if driver is not None and not driver.is_web:
-            driver.write(data)
-            driver.flush()
+        return Notifier(self.tm.to_terminal, self.tm.environ)
 
     def tell(self, change: Change) -> None:
         """Keep the title true; tell of what gave up while nobody looked."""
@@ -62,7 +56,7 @@ class Telling:
     def show_cursor(self) -> None:
         """Have the terminal show its cursor, which Textual hides, where it is to be followed."""
         if self.plain_cursor:
-            self._to_terminal("\x1b[?25h")
+            self.tm.to_terminal("\x1b[?25h")
 
     def title_words(self) -> str:
         """Return what the title bar says: failures first, because it is cut at the end."""

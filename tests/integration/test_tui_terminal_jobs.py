@@ -306,6 +306,23 @@ def whole(text: str, columns: int, rows: int) -> bool:
     return len(lines) == rows and len(borders) > 5 and all(len(line) == columns for line in borders)
 
 
+def test_what_fails_while_an_editor_has_the_terminal_does_not_stop_the_screen(daemon: Start, sit: Sit) -> None:
+    """The writer stands still meanwhile: the 30th change of the title waited for it for ever."""
+    it = daemon(SOLO + job("bad", words("sh", "-c", "sleep 0.2; exit 3"), retry="0"))
+    screen = sit(it, env=editing(it))
+    screen.wait_for(seat.rows_are(solo="1/1 up", bad="0/1 FATAL"))
+    screen.send("E")
+    screen.wait_for("EDITOR IS HERE")
+    for _ in range(20):  # each is a change to no failure, and one back
+        it.request("restart", "bad", wait=False)
+        it.wait_state("bad:0", "starting", "running", "backoff")
+        it.wait_state("bad:0", "fatal")
+    (it.dir / "go").touch()
+    screen.wait_for(seat.rows_are(solo="1/1 up", bad="0/1 FATAL"))
+    screen.send("?")
+    screen.wait_for("All keys")
+
+
 def test_an_editor_that_saves_nonsense_changes_nothing_and_says_so(daemon: Start, sit: Sit) -> None:
     it = daemon(SOLO)
     nonsense = '#!/bin/sh\nfor last; do :; done\necho "[[" > "$last"\n'

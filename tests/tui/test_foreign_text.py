@@ -132,7 +132,7 @@ async def test_S13_the_title_of_the_terminal_and_the_words_of_no_core_are_only_t
     monkeypatch.setattr("taskmaster_tui.link.GRACE", 0.1)
     async with running(core) as stage:
         written: list[str] = []
-        stage.app.notifier._write = written.append
+        stage.app.notifier._write = lambda data: not written.append(data)
         core.stop()
         await stage.says("Core and shim are gone")
         harmless(stage)

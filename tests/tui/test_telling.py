@@ -28,7 +28,12 @@ def core() -> Iterator[FakeCore]:
 
 def notifier(term: str = "xterm-256color", **environ: str) -> tuple[Notifier, list[str]]:
     written: list[str] = []
-    return Notifier(written.append, {"TERM": term, **environ}), written
+
+    def write(data: str) -> bool:
+        written.append(data)
+        return True
+
+    return Notifier(write, {"TERM": term, **environ}), written
 
 
 # Title and bell ------------------------------------------------------------------------------------------------------
@@ -41,6 +46,20 @@ def test_a_title_is_written_when_it_changes_and_given_back_at_the_end() -> None:
     told.restore()
     told.restore()
     assert written == ["\x1b[22;0t\x1b]0;a\x07", "\x1b]0;b\x07", "\x1b[23;0t"]
+
+
+def test_a_title_that_could_not_be_written_is_written_with_the_next_change() -> None:
+    written: list[str] = []
+    takes = [False, True, True]
+
+    def write(data: str) -> bool:
+        written.append(data)
+        return takes.pop(0)
+
+    told = Notifier(write, {"TERM": "xterm"})
+    for text in ("a", "a", "a", "b"):
+        told.title(text)
+    assert written == ["\x1b[22;0t\x1b]0;a\x07", "\x1b[22;0t\x1b]0;a\x07", "\x1b]0;b\x07"]
 
 
 def test_who_never_wrote_a_title_gives_none_back() -> None:
@@ -76,7 +95,7 @@ def test_S13_nothing_of_a_name_ends_the_title_or_begins_another_sequence() -> No
 def listen(stage: Stage) -> list[str]:
     """Collect what goes past the screen."""
     written: list[str] = []
-    stage.app.notifier._write = written.append
+    stage.app.notifier._write = lambda data: not written.append(data)
     return written
 
 
