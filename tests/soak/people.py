@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -33,6 +34,19 @@ ASKS = {
 }
 
 
+CLOCK = re.compile(r"\d\d:\d\d:\d\d")
+STANDS_STILL = 20.0
+"""Seconds by which the clock of the header may be late: a machine that others use, too."""
+
+
+def _ago(clock: str) -> float:
+    """Return how many seconds ago it was this time of day."""
+    then, now = (
+        (at.tm_hour * 60 + at.tm_min) * 60 + at.tm_sec for at in (time.strptime(clock, "%H:%M:%S"), time.localtime())
+    )
+    return float((now - then + 60) % 86_400 - 60)  # it may be a second ahead; over midnight it is a day behind
+
+
 class Person:
     """Look at the terminal UI, and press keys."""
 
@@ -48,8 +62,15 @@ class Person:
         return RawTerminal(tui(self._it), env=env, cwd=self._it.dir, columns=120, rows=36)
 
     def sees_the_core(self) -> bool:
-        """Tell whether the header says that a core answers."""
-        return UP in self._seat.screen.text()
+        """Tell whether the header says that a core answers and its clock goes, which a screen that stands still lacks.
+
+        Who is attached still, because that took longer than anybody waited for it, is called back.
+        """
+        text = self._seat.screen.text()
+        if "[attached" in text:
+            self._seat.send(ESCAPE)
+        shown = CLOCK.search(text.partition("\n")[0])
+        return UP in text and (shown is None or _ago(shown[0]) < STANDS_STILL)
 
     def screen(self) -> str:
         return self._seat.screen.text()
@@ -88,12 +109,22 @@ class Person:
 
     def _attach(self, chance: random.Random) -> None:
         self._press("esc", "1", "/", *"tty", "enter", "g", "j", "a")
-        time.sleep(0.5)
+        if not self._reads("[attached", 5.0):
+            self._seat.send(ESCAPE)  # nothing that has a terminal was below the cursor, or the core was killed just now
+            return
         self._press(*"121", "enter")
         time.sleep(0.2)
         self._seat.send(ESCAPE)
         time.sleep(0.2)
         self._press("esc", "esc")
+
+    def _reads(self, words: str, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while words not in self.screen():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def kill(self) -> None:
         """Kill it, and sit down again."""
