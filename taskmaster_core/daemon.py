@@ -303,7 +303,7 @@ class Reports:
             newest = max(newest, number) if isinstance(number, int) else newest
             heard = shimlink.to_stimulus(self._core.recovery.complete(report))
             if heard is not None:
-                self._runtime.heard(report)
+                self._runtime.instants.heard(report)
                 self._runtime.supervisor.report(*heard, self._runtime.now())
                 starts = starts or isinstance(heard[1], SpawnFailed) or bool(self._runtime.troubles.names("starts"))
             if not terminals.heard(self._runtime, report) and heard is None:

@@ -14,7 +14,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from taskmaster_core import machine, memos, orders, shimlink
+from taskmaster_core import machine, memos, orders
+from taskmaster_core.instants import Instants
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal import Journal
 from taskmaster_core.leases import Leases, attending
@@ -37,9 +38,6 @@ Order = dict[str, Any]
 _MANY = 20
 """So many memos of events may lie with the shim, though journalled, until a frame goes there anyway."""
 
-
-AT_ONCE = 5.0
-"""Seconds within which the end of a process is heard of while somebody listens: its last output is drained before."""
 
 _OF_THE_OLD_WIRE = frozenset({"memo", "ack", "beat", "watch", "renew"})
 """Orders that mean nothing to another shim, or are given to it again."""
@@ -107,6 +105,7 @@ class Runtime:
         """The requests that wait for an effect, by id."""
         self.texts: dict[str, str] = {}
         """Sentences that go with the answers of requests, by id."""
+        self.instants = Instants()
         self.leases = Leases()
         """Who is attached to terminals."""
         self.awaited: dict[str, Callable[[Order], None]] = {}
@@ -119,7 +118,6 @@ class Runtime:
         self._after: list[Callable[[], None]] = []
         self._kept: deque[int] = deque()
         self._files: dict[Key, dict[str, Order]] = {}
-        self._happened: dict[tuple[str, str, int], float] = {}
         self.linked = True
         self.entrusted = Entrusted()
 
@@ -141,27 +139,12 @@ class Runtime:
         """Add orders to the frame that goes out at the end of this turn."""
         self._orders += documents
 
-    def heard(self, report: dict[str, Any]) -> None:
-        """Note when that happened which a report tells: the event it becomes in this turn is of then."""
-        fact, wall = shimlink.fact_of(report), report.get("wall")
-        if fact is not None and isinstance(wall, (int, float)):
-            self._happened[fact] = wall
-
-    def _when(self, fact: Fact) -> float:
-        """Return the wall time of a fact: that of the shim for a start, and for an end that was not heard of at once.
-
-        An end heard of at once has the time of hearing: what the process wrote last is older than that.
-        """
-        now = time.time()
-        wall = self._happened.get((fact.type, fact.key, fact.data.get("run", 0)), now)
-        return wall if wall < now - (0.0 if fact.type == "started" else AT_ONCE) else now
-
     def settle(self) -> None:
         """Carry out everything the supervisor has decided, and send it as one frame with the memos and the ack."""
         while effects := self.supervisor.take():
             for effect in effects:
                 self._carry_out(effect)
-        self._happened.clear()
+        self.instants.forget()
         self._remember()
         self._keep_rows()
         if self._orders and self.linked:
@@ -210,7 +193,7 @@ class Runtime:
                 self.order(*orders.retune_orders(effect, self.facts.setting, int(time.time())))
                 self._files.pop(effect.key, None)
             case Fact():
-                self.publisher.fact(effect, self._when(effect))
+                self.publisher.fact(effect, self.instants.of(effect))
             case Answer():
                 self._answer(effect)
             case Persist():

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import signal
+import time
 
 import cgroups
 import files
@@ -22,7 +23,7 @@ import shelf
 import spawn
 import streams
 import terminals
-from runs import Run
+from runs import Run, boottime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,10 +239,12 @@ class Launch:
     def _fork(self) -> None:
         self.stage = "fork"
         read = self._close[-2]
+        born = boottime(), time.time()  # before it can do anything: its first output is not older than it is
         pid = self._born()
         if pid == 0:
             spawn.become(self.setup)
         run = Run(self.house, self.order, pid, self._open_pidfd(pid), read)
+        run.at, run.wall = born
         self._close.remove(read)
         run.leaf = self.setup.leaf
         run.lock = self.lock_path

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from taskmaster_core.eventlog import KEPT
-from taskmaster_core.runtime import AT_ONCE
+from taskmaster_core.instants import AT_ONCE
 from taskmaster_core.wire import Event
 from tests.harness import Daemon, wait_until
 from tests.integration.conftest import Start
