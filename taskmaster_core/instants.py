@@ -37,5 +37,5 @@ class Instants:
         return wall if wall < now - (0.0 if fact.type == "started" else AT_ONCE) else now
 
     def forget(self) -> None:
-        """Begin another turn."""
+        """Begin with other reports; no event of those before is still to come."""
         self._happened.clear()

@@ -105,9 +105,8 @@ class Runtime:
         """The requests that wait for an effect, by id."""
         self.texts: dict[str, str] = {}
         """Sentences that go with the answers of requests, by id."""
-        self.instants = Instants()
-        self.leases = Leases()
-        """Who is attached to terminals."""
+        self.instants, self.leases = Instants(), Leases()
+        """When that was which is told; who is attached to terminals."""
         self.awaited: dict[str, Callable[[Order], None]] = {}
         """What the shim is to answer, by the name that its answer bears."""
         self._limits: dict[str, Timer] = {}
@@ -144,7 +143,6 @@ class Runtime:
         while effects := self.supervisor.take():
             for effect in effects:
                 self._carry_out(effect)
-        self.instants.forget()
         self._remember()
         self._keep_rows()
         if self._orders and self.linked:
