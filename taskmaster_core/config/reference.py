@@ -8,6 +8,7 @@ prints the first.
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import json
 import sys
@@ -48,13 +49,28 @@ _FIELDS = {"cmd": "argv", "stopsignal": "stop", "stopdelay": "stop", "envfile": 
 
 def docstrings() -> dict[str, dict[str, str]]:
     """Return the string under each field of the file model, by class and field, on one line."""
-    tree = ast.parse(inspect.getsource(model))
+    tree = _parsed(inspect.getsource(model))
     found: dict[str, dict[str, str]] = {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             found[node.name] = dict(_fields_of(node))
     found["Task"] = found["TaskKeys"] | found["Task"]
     return found
+
+
+def _parsed(source: str) -> ast.Module:
+    """Parse with the garbage collector at rest.
+
+    A finalizer that parses too (a warning with its traceback does) makes CPython 3.11 raise SystemError: all parsers
+    of an interpreter count their depth together.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _fields_of(node: ast.ClassDef) -> list[tuple[str, str]]:

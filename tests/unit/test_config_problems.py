@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import gc
 import json
 import subprocess
 import sys
@@ -148,6 +150,35 @@ def test_every_key_is_described():
         for key, described in entry["properties"].items():
             assert described.get("description") or table == "NamedTask", f"{table}.{key}"
     assert set(texts["TaskKeys"]) | {"name"} == set(Task.model_fields)
+
+
+class Parsing:
+    """Garbage whose finalizer parses from further down the stack, and leaves such garbage behind."""
+
+    def __init__(self, ends: list[None]) -> None:
+        self.cycle = self
+        self.ends = ends
+
+    def __del__(self) -> None:
+        def parse(depth: int) -> None:
+            parse(depth - 1) if depth else ast.parse("1 + 1")
+
+        parse(20)
+        if not self.ends:
+            Parsing(self.ends)
+
+
+def test_the_reference_is_read_though_a_finalizer_parses_too():
+    collected = gc.get_threshold()
+    ends: list[None] = []
+    gc.set_threshold(1)
+    try:
+        Parsing(ends)
+        assert "TaskKeys" in docstrings()
+    finally:
+        ends.append(None)
+        gc.set_threshold(*collected)
+        gc.collect()
 
 
 def test_the_schema_knows_both_spellings_of_jobs():
