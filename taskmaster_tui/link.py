@@ -190,6 +190,15 @@ class Link:
         """Return the last 2,000 events, oldest first."""
         return self._sync.recent
 
+    def newer(self, seq: int) -> list[wire.Event] | None:
+        """Return the events after number `seq`, oldest first; None where not all are kept: ask the journal."""
+        return self._sync.newer(seq)
+
+    @property
+    def journal(self) -> int:
+        """Return how often the core has lost its journal: it counts from a lower number then."""
+        return self._sync.journal
+
     @property
     def logs(self) -> LogSource:
         """Return the way to the output: through the core, or from the files while it is gone and they are known."""

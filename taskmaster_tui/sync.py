@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from time import time
 
 import msgspec
@@ -58,6 +59,8 @@ class Sync:
         on_failed: Callable[[TaskmasterError], None],
     ) -> None:
         self.recent: deque[wire.Event] = deque(maxlen=RECENT)
+        self.journal = 0
+        """How often the core has lost its journal: it counts from a lower number then, and what was read is void."""
         self._client = client
         self._world = world
         self._changes = changes
@@ -268,7 +271,7 @@ class Sync:
     async def _first_page(self, follower: Follower) -> None:
         """Read the last events there were. What is numbered but not yet published will come, and is no news before."""
         page = await self._client.call("events", args={"n": FIRST_PAGE}, into=list[wire.Event])
-        self.recent.extend(page)
+        self._remember(page)
         if page:
             follower.seq = page[-1].seq
         self._changes.rows(world=True)
@@ -276,7 +279,19 @@ class Sync:
     def _happened(self, events: list[wire.Event]) -> None:
         if not events:
             return
-        self.recent.extend(events)
+        self._remember(events)
         self._changes.events(events)
         if any(event.type in RESHAPES or event.type.endswith("_trouble") for event in events):
             self.ask()
+
+    def _remember(self, events: list[wire.Event]) -> None:
+        if self.recent and events and events[0].seq <= self.recent[-1].seq:
+            self.recent.clear()
+            self.journal += 1
+        self.recent.extend(events)
+
+    def newer(self, seq: int) -> list[wire.Event] | None:
+        """Return the events after number `seq`, oldest first; None where not all are kept: ask the journal."""
+        if self.recent and seq < self.recent[0].seq - 1:
+            return None
+        return [*takewhile(lambda event: event.seq > seq, reversed(self.recent))][::-1]

@@ -21,7 +21,8 @@ EVENT_COLUMNS = (
 KEPT = 5_000
 """Events in memory, 1.4 KiB each; older ones are asked of the journal again when somebody goes there."""
 READ = 20_000
-"""Events in memory at most while somebody reads older ones, which must not vanish under the cursor."""
+"""Events in memory at most while somebody reads older ones: beyond them those at the far end are forgotten, never the
+one under the cursor."""
 
 BAD = frozenset({"error", "failed", "warn"})
 
@@ -42,11 +43,14 @@ class EventRows:
         self.rebuild()
 
     def add(self, events: Iterable[Event], most: int = KEPT) -> bool:
-        """Add newer events; of more than `most` forget the oldest, and tell whether there were any."""
-        for event in events:
-            self._events.setdefault(str(event.seq), event)
-            if self._shows(event) and (not self._ids or int(self._ids[-1]) < event.seq):
-                self._ids.append(str(event.seq))
+        """Add newer events; of more than `most` forget the oldest, and tell whether there were any.
+
+        What is not newer than all that is here is left out: the order is that of the numbers.
+        """
+        last = self.last or 0
+        new = [event for event in events if event.seq > last]
+        self._events.update((str(event.seq), event) for event in new)
+        self._ids += [str(event.seq) for event in new if self._shows(event)]
         old = list(islice(self._events, max(len(self._events) - most, 0)))
         for each in old:
             del self._events[each]
@@ -54,19 +58,36 @@ class EventRows:
         del self._ids[:gone]
         return bool(old)
 
-    def prepend(self, events: Iterable[Event]) -> None:
-        """Add older events in front."""
-        self._events = {**{str(event.seq): event for event in events}, **self._events}
-        self.rebuild()
+    def prepend(self, events: Iterable[Event], most: int = READ) -> bool:
+        """Add older events in front; of more than `most` forget the newest, and tell whether there were any."""
+        older = {str(event.seq): event for event in events}
+        self._events = {**older, **self._events}
+        self._ids = [number for number, event in older.items() if self._shows(event)] + self._ids
+        many = max(len(self._events) - most, 0)
+        for _ in range(many):
+            gone, _event = self._events.popitem()
+            if self._ids[-1:] == [gone]:
+                self._ids.pop()
+        return bool(many)
 
     def rebuild(self) -> None:
         """Decide anew which are shown."""
         self._ids = [number for number, event in self._events.items() if self._shows(event)]
 
     @property
+    def total(self) -> int:
+        """Return how many events are in memory, shown or not."""
+        return len(self._events)
+
+    @property
     def first(self) -> int | None:
         """Return the number of the oldest event in memory."""
         return int(next(iter(self._events))) if self._events else None
+
+    @property
+    def since(self) -> float:
+        """Return the time of the oldest event in memory; 0 if there is none."""
+        return next(iter(self._events.values())).at if self._events else 0.0
 
     @property
     def last(self) -> int | None:

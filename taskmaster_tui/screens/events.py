@@ -1,13 +1,14 @@
 """The Events view: the journal, with who did what and because of what.
 
-It decides which events are shown and how far back the journal is read; Enter goes to the process and the place in its
+It decides which events are shown and when the journal is read further; Enter goes to the process and the place in its
 output at that moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any, ClassVar
 
 import msgspec
 from textual import on
@@ -16,21 +17,18 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.content import Content
 
-from taskmaster_core.errors import TaskmasterError
 from taskmaster_core.wire import Event
 from taskmaster_tui.actions import VIEWS
 from taskmaster_tui.bindings import bindings
 from taskmaster_tui.link import Change
 from taskmaster_tui.model import fmt
-from taskmaster_tui.model.event_rows import EVENT_COLUMNS, KEPT, READ, EventRows
+from taskmaster_tui.model.event_rows import EVENT_COLUMNS, READ, EventRows
 from taskmaster_tui.screens.acting import Acting
 from taskmaster_tui.screens.listing import Listing
+from taskmaster_tui.screens.stretch import PAGE, Stretch
 from taskmaster_tui.screens.view import NOTHING, Selection
 from taskmaster_tui.widgets.filter_line import FilterLine
 from taskmaster_tui.widgets.row_tree import RowTree
-
-_PAGE = 500
-"""Events asked for at first, and again whenever the oldest is reached."""
 
 
 class EventsView(Acting, Listing):
@@ -41,8 +39,6 @@ class EventsView(Acting, Listing):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's word
         super().__init__(id=id)
         self.rows = EventRows()
-        self._following = True
-        self._whole = True  # nobody goes back before the newest are here
 
     def compose(self) -> ComposeResult:
         """Hold a list."""
@@ -52,7 +48,7 @@ class EventsView(Acting, Listing):
 
     def on_mount(self) -> None:
         """Begin with the newest."""
-        self.run_worker(self._fetch_last(), group="events", exclusive=True)
+        self._load()
 
     @property
     def rowtree(self) -> RowTree:
@@ -61,61 +57,76 @@ class EventsView(Acting, Listing):
 
     # Events -----------------------------------------------------------------------------------------------------------
 
-    async def _fetch_last(self) -> None:
-        found = await self._ask({"n": _PAGE})
-        known = [event for event in self.tm.link.recent if not found or event.seq > found[-1].seq]
-        self.rows.load([*found, *known])
-        self._whole = False
-        self._show()
-        self.rowtree.bottom()
+    @cached_property
+    def stretch(self) -> Stretch:
+        """Return what of the journal is in memory."""
+        return Stretch(self.rows, self.tm, self._show)
 
-    async def _fetch_older(self) -> None:
-        first = self.rows.first
-        if first is None:
-            return
-        older = [event for event in await self._ask({"before": first, "n": _PAGE}) if event.seq < first]
-        self._whole = not older
-        self.rows.prepend(older)
-        self._show()
+    def _read(self, reading: Coroutine[Any, Any, None]) -> None:
+        self.run_worker(reading, group="events", exclusive=True)
 
-    async def _ask(self, args: dict[str, object]) -> list[Event]:
-        try:
-            return msgspec.convert(await self.tm.link.call("events", args=args, timeout=10), list[Event])
-        except TaskmasterError as error:
-            self.tm.complain(error)
-            return []
+    def _load(self) -> None:
+        if not self.stretch.loading:
+            self.stretch.loading = True
+            self._read(self.stretch.load())
+
+    def _look_back(self) -> None:
+        """Read older events until another one is shown."""
+        top = self.rows.ids()[:1]
+
+        def found() -> bool:
+            now = self.rows.ids()[:1]
+            return bool(now) and (not top or int(now[0]) < int(top[0]))
+
+        if not (self.stretch.whole or self.stretch.loading):
+            self._read(self.stretch.back(found))
+
+    def _look_ahead(self) -> None:
+        if self.stretch.cut and not self.stretch.loading:
+            self._read(self.stretch.ahead())
+
+    def _take(self) -> None:
+        if not self.stretch.take():
+            self._load()
 
     def shown(self) -> None:
         """Take in what happened meanwhile."""
         if self.is_mounted and self.query("#events-tree"):
-            recent, last = self.tm.link.recent, self.rows.last
-            if recent and last is not None and recent[0].seq > last + 1:  # more happened than the link keeps
-                self.run_worker(self._fetch_last(), group="events", exclusive=True)
-            else:
-                self._add(recent)
+            self._take()
             self._show()
             self.rowtree.focus()
 
     def changed(self, change: Change) -> None:
         """Add what happened."""
-        if change.events and self.query("#events-tree"):
-            self._add(change.events)
-            self._show(live=True)
-
-    def _add(self, events: Iterable[Event]) -> None:
-        if self.rows.add(events, KEPT if self._following else READ):
-            self._whole = False
+        if (change.events or change.world) and self.query("#events-tree"):
+            last = self.rows.last
+            self._take()
+            if self.rows.last != last:
+                self._show(live=True)
 
     def _show(self, *, live: bool = False) -> None:
         self.rows.now = self.tm.now()
+        self.rowtree.empty = self._nothing()
         self.rowtree.rows_changed(live=live)
-        if self._following:
+        if self.stretch.following:
             self.rowtree.bottom()
         self._title()
 
+    def _nothing(self) -> str:
+        """Return what is said where no row is."""
+        if self.rows.first is None:
+            if self.stretch.loading:
+                return "reading the journal"
+            return "nothing happened yet" if self.stretch.whole else "the journal cannot be read now"
+        since = fmt.lately(self.rows.since, self.rows.now)
+        back = "" if self.stretch.whole else f"{self.tm.key_of('list.first')} looks further back, "
+        none = f"none of {fmt.count(self.rows.total)} events since {since} matches"
+        return f"{none}\n{back}{self.tm.key_of('app.back')} shows all"
+
     def _title(self) -> None:
         pane = self.query_one("#events-pane")
-        parts = ["Events", fmt.count(len(self.rows.ids())), "following" if self._following else "paused · f follows"]
+        how = "following" if self.stretch.following else "paused · f follows"
+        parts = ["Events", fmt.count(len(self.rows.ids())), how]
         if self.rows.filter:
             parts.append(f"/{self.rows.filter}")
         if self.rows.problems:
@@ -143,16 +154,75 @@ class EventsView(Acting, Listing):
 
     @on(RowTree.Moved)
     def _moved(self, event: RowTree.Moved) -> None:
+        if event.row_id != self.rowtree.cursor_id:
+            return  # it has gone on since
         ids = self.rows.ids()
-        self._following = bool(ids) and event.row_id == ids[-1]
+        last = bool(ids) and event.row_id == ids[-1]
+        self.stretch.following = last and not self.stretch.cut
         self._title()
-        if ids and event.row_id == ids[0] and not self._whole:
-            self.run_worker(self._fetch_older(), group="events", exclusive=True)
+        if last:
+            self._look_ahead()
+        elif ids and event.row_id == ids[0]:
+            self._look_back()
         self.refresh_bindings()
 
     @on(RowTree.Chosen)
     async def _chosen(self, event: RowTree.Chosen) -> None:
         await self.do_events_goto()
+
+    # Moving beyond what is in memory ----------------------------------------------------------------------------------
+
+    def _at(self, end: int) -> bool:
+        """Tell whether no row is further in that direction: the first (0) or the last (-1), or there are none."""
+        ids = self.rows.ids()
+        return not ids or self.rowtree.cursor_id == ids[end]
+
+    def _up(self, move: Callable[[], None]) -> None:
+        if self._at(0):
+            self._look_back()
+        else:
+            move()
+
+    def _down(self, move: Callable[[], None]) -> None:
+        if self._at(-1):
+            self._look_ahead()
+        else:
+            move()
+
+    def do_list_first(self) -> None:
+        """Go to the first row, and further back from there."""
+        self._up(super().do_list_first)
+
+    def do_list_up(self) -> None:
+        """Go one row up."""
+        self._up(super().do_list_up)
+
+    def do_list_half_up(self) -> None:
+        """Go half a page up."""
+        self._up(super().do_list_half_up)
+
+    def do_list_page_up(self) -> None:
+        """Go a page up."""
+        self._up(super().do_list_page_up)
+
+    def do_list_down(self) -> None:
+        """Go one row down."""
+        self._down(super().do_list_down)
+
+    def do_list_half_down(self) -> None:
+        """Go half a page down."""
+        self._down(super().do_list_half_down)
+
+    def do_list_page_down(self) -> None:
+        """Go a page down."""
+        self._down(super().do_list_page_down)
+
+    def do_list_last(self) -> None:
+        """Go to the newest there is."""
+        if self.stretch.cut:
+            self._load()
+        else:
+            super().do_list_last()
 
     # Actions ----------------------------------------------------------------------------------------------------------
 
@@ -193,7 +263,9 @@ class EventsView(Acting, Listing):
 
     def do_events_follow(self) -> None:
         """Stay at the newest, or stay here."""
-        self._following = not self._following
+        self.stretch.following = not self.stretch.following
+        if self.stretch.following and self.stretch.cut:
+            self._load()
         self._show()
 
     def do_events_problems(self) -> None:
@@ -204,14 +276,26 @@ class EventsView(Acting, Listing):
 
     def do_events_older(self) -> None:
         """Go to the same process's event before."""
-        self._scrub(-1)
+        here = self.rowtree.cursor_id
+        found = self.rows.neighbour(here, -1)
+        if found is None and here is not None and not (self.stretch.whole or self.stretch.loading):
+            self._read(self._look_for_older(here))
+        else:
+            self._step_to(found)
+
+    async def _look_for_older(self, here: str) -> None:
+        def found() -> bool:  # or no room to look further without losing the row it is asked for
+            return self.rows.neighbour(here, -1) is not None or self.rows.total > READ - PAGE
+
+        await self.stretch.back(found)
+        if self.rowtree.cursor_id == here:
+            self._step_to(self.rows.neighbour(here, -1))
 
     def do_events_newer(self) -> None:
         """Go to the same process's next event."""
-        self._scrub(1)
+        self._step_to(self.rows.neighbour(self.rowtree.cursor_id, 1))
 
-    def _scrub(self, step: int) -> None:
-        found = self.rows.neighbour(self.rowtree.cursor_id, step)
+    def _step_to(self, found: str | None) -> None:
         if found is not None:
             self.rowtree.move_to(found)
         else:

@@ -27,6 +27,8 @@ from taskmaster_tui.widgets.plot import Chart
 from taskmaster_tui.widgets.row_tree import RowTree
 
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
     from taskmaster_tui.app import TaskmasterApp
     from taskmaster_tui.screens.logs import LogsView
 
@@ -216,6 +218,10 @@ class EventPane(Container):
         super().__init__()
         self._rows = EventRows()
         self._row: str | None = None
+        self._asking: Worker[None] | None = None
+        self._seen = 0
+        self._journal = -1
+        """The last number looked at, and of which journal; -1: none, it is still to be asked."""
 
     @property
     def tm(self) -> TaskmasterApp:
@@ -228,36 +234,66 @@ class EventPane(Container):
 
     def about(self, row_id: str | None) -> None:
         """Ask for the events of another row."""
-        self._row = row_id
-        if row_id is not None and self.tm.context.live:
-            self.run_worker(self._fetch(row_id), group="events", exclusive=True)
+        if row_id != self._row:
+            self._row, self._journal = row_id, -1
+        if not self._ask(another=True) and row_id is not None:
+            self._rows.load(())
+            self._show(live=False, last=True)
 
-    async def _fetch(self, row_id: str) -> None:
+    def _ask(self, *, another: bool) -> bool:
+        if self._row is None or not self.tm.context.live:
+            return False
+        self._asking = self.run_worker(self._fetch(self._row, another), group="events", exclusive=True)
+        return True
+
+    async def _fetch(self, row_id: str, another: bool) -> None:
         import msgspec  # noqa: PLC0415  # in memory already: the link needs it
 
+        link = self.tm.link
+        seen, journal = link.recent[-1].seq if link.recent else 0, link.journal
         try:
-            found = await self.tm.link.call("events", [row_id], {"n": _EVENTS}, timeout=10)
+            found = msgspec.convert(await link.call("events", [row_id], {"n": _EVENTS}, timeout=10), list[Event])
         except TaskmasterError:
             return
-        if row_id == self._row:
-            self._rows.load(msgspec.convert(found, list[Event]))
-            tree = self.query_one(RowTree)
-            tree.rows_changed()
-            tree.bottom()
+        if row_id != self._row:
+            return
+        self._seen, self._journal = seen, journal
+        last = another or self._at_last
+        self._rows.load(found)
+        self._show(live=False, last=last)
+        self._take()
+
+    @property
+    def _at_last(self) -> bool:
+        return self.query_one(RowTree).cursor_id == next(reversed(self._rows.ids()), None)
 
     def changed(self, change: Change) -> None:
         """Add what happened."""
-        if self._row is None or not change.events:
+        asking = self._asking is not None and not self._asking.is_finished
+        if self._row is not None and (change.events or change.world) and not asking:
+            self._take()
+
+    def _take(self) -> None:
+        link = self.tm.link
+        new = link.newer(self._seen) if link.journal == self._journal else None
+        if new is None:
+            self._ask(another=False)
             return
-        meant: Sequence[str] = [self._row, *self.tm.world.keys_of(self._row)]
-        new = [event for event in change.events if event.key in meant]
-        if new:
-            tree = self.query_one(RowTree)
-            last = tree.cursor_id == next(reversed(self._rows.ids()), None)
-            self._rows.add(new)
-            tree.rows_changed(live=True)
-            if last:
-                tree.bottom()
+        self._seen = max(self._seen, new[-1].seq if new else 0)
+        meant: Sequence[str] = [self._row or "", *self.tm.world.keys_of(self._row or "")]
+        told = [event for event in new if event.key in meant]
+        if told:
+            last = self._at_last
+            self._rows.add(told)
+            self._show(live=True, last=last)
+
+    def _show(self, *, live: bool, last: bool) -> None:
+        tree = self.query_one(RowTree)
+        tree.empty = "nothing happened yet" if self._journal >= 0 else "the journal cannot be read now"
+        self._rows.now = self.tm.now()
+        tree.rows_changed(live=live)
+        if last:
+            tree.bottom()
 
 
 class ChartPane(VerticalScroll):
