@@ -306,6 +306,10 @@ class Governed(InOrder):
                 yield
         finally:
             self.governor.forget()
+        self.resumed()
+
+    def resumed(self) -> None:
+        """Set again what only the app knows of: the terminal is back from somebody who may have changed it."""
 
     def exit(self, result: Any = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Leave, as `App.exit` does, but not before the answer that is under way has come."""
@@ -313,6 +317,11 @@ class Governed(InOrder):
             self.run_worker(self._settle_and_exit(result, return_code, message), name="settle")
         else:
             super().exit(result, return_code, message)
+
+    async def _shutdown(self) -> None:
+        """Cancel the workers before their widgets go: one that is answered in between finds nothing to show it in."""
+        self.workers.cancel_all()
+        await super()._shutdown()
 
     async def _settle_and_exit(self, result: Any, return_code: int, message: RenderableType | None) -> None:
         await self.settle()

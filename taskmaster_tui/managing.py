@@ -55,7 +55,10 @@ class Managing:
 
     def do_core_upgrade(self) -> None:
         """Replace core and shim by the release that is installed now."""
-        self.tm.run_worker(self._upgrade(), group="outside", exclusive=True)
+        if any(worker.group == "upgrade" and not worker.is_finished for worker in self.tm.workers):
+            self.tm.say("an upgrade is under way", "warn")
+        else:
+            self.tm.run_worker(self._upgrade(), group="upgrade")
 
     async def _upgrade(self) -> None:
         if not await self.tm.commander.agrees(upgrade()):

@@ -36,6 +36,11 @@ class Notifier:
         if self._write(f"{keep}\x1b]0;{text}\x07"):  # else the next change tries again
             self._title = text
 
+    def renew(self, text: str) -> None:
+        """Put a text into the title bar though it is ours already: somebody else may have written there since."""
+        if self._title:
+            self._title = _short(text) if self._write(f"\x1b]0;{_short(text)}\x07") else "\0"  # tried again
+
     def restore(self) -> None:
         """Give back the title that was there before."""
         if self._title:

@@ -45,10 +45,13 @@ def _run(command: Sequence[str]) -> int:
 
 
 async def quietly(command: Sequence[str], text: str | None = None) -> tuple[int, str, str]:
-    """Run a program behind the screen; return its status, stdout and stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    """Run a program behind the screen; return its status, stdout and stderr: 127 and why not where it cannot start."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    except OSError as error:
+        return 127, "", f"{error}"
     out, err = await process.communicate(text.encode() if text is not None else None)
     return process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")

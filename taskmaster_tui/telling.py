@@ -58,6 +58,11 @@ class Telling:
         if self.plain_cursor:
             self.tm.to_terminal("\x1b[?25h")
 
+    def resumed(self) -> None:
+        """Set cursor and title again: an editor or an attached job had the terminal."""
+        self.show_cursor()
+        self.notifier.renew(self.title_words())
+
     def title_words(self) -> str:
         """Return what the title bar says: failures first, because it is cut at the end."""
         app, glyphs = self.tm, GLYPHS[self.tm.glyphs]

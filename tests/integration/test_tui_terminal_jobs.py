@@ -323,6 +323,26 @@ def test_what_fails_while_an_editor_has_the_terminal_does_not_stop_the_screen(da
     screen.wait_for("All keys")
 
 
+def test_title_and_cursor_are_ours_again_after_an_editor_that_had_its_own(daemon: Start, sit: Sit) -> None:
+    it = daemon(SOLO)
+    settings = it.dir / "config" / "taskmaster" / "ui.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("cursor = true\n")
+    titled = EDITOR.replace("echo EDITOR", "printf '\\033]0;of the editor\\007'; echo EDITOR", 1)
+    editor = seat.script(it.dir, "vi", titled.format(dir=it.dir))
+    screen = sit(it, env={"EDITOR": editor, "VISUAL": ""})
+    screen.wait_for(seat.rows_are(solo="1/1 up"))
+    wait_until(lambda: screen.ask("cursor_flag") == "1", what="the cursor is shown")
+    ours = screen.ask("pane_title")
+    assert "taskmaster" in ours
+    screen.send("E")
+    wait_until(lambda: screen.ask("pane_title") == "of the editor", what="the editor has set its title")
+    (it.dir / "go").touch()
+    screen.wait_for(seat.rows_are(solo="1/1 up"))
+    wait_until(lambda: screen.ask("pane_title") == ours, what="the title is ours again")
+    wait_until(lambda: screen.ask("cursor_flag") == "1", what="the cursor is shown again")
+
+
 def test_an_editor_that_saves_nonsense_changes_nothing_and_says_so(daemon: Start, sit: Sit) -> None:
     it = daemon(SOLO)
     nonsense = '#!/bin/sh\nfor last; do :; done\necho "[[" > "$last"\n'

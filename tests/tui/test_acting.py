@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -395,6 +396,34 @@ async def test_an_upgrade_asks_first_and_no_is_no(core: FakeCore):
         await stage.press("n")
         await stage.until(lambda: stage.status == "nothing was done")
         assert sent(stage) == []
+
+
+async def test_an_upgrade_whose_program_is_gone_says_so(core: FakeCore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    async with running(core) as stage:
+        await stage.press("U")
+        await stage.on_dialog("Confirm")
+        await stage.press("y")
+        await stage.until(lambda: "/nowhere/python" in stage.status)
+
+
+async def test_a_second_upgrade_waits_for_the_first(core: FakeCore, monkeypatch: pytest.MonkeyPatch):
+    ended = asyncio.Event()
+
+    async def quietly(command: Sequence[str]) -> tuple[int, str, str]:
+        await ended.wait()
+        return 0, "core 0.2.0: 2 processes untouched", ""
+
+    monkeypatch.setattr(outside, "quietly", quietly)
+    async with running(core) as stage:
+        await stage.press("U")
+        await stage.on_dialog("Confirm")
+        await stage.press("y")
+        await stage.until(lambda: stage.status == "upgrading…")
+        await stage.press("U")
+        assert stage.status == "an upgrade is under way"
+        ended.set()
+        await stage.until(lambda: stage.status == "core 0.2.0: 2 processes untouched")
 
 
 # From elsewhere -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from typing import Any
@@ -64,3 +65,30 @@ async def test_opening_dialogs_again_and_again_takes_no_more_memory_than_once() 
                     await stage.until(lambda: stage.app.screen is stage.app.main)
                 counts.append(painted())
             assert counts[2] < counts[0] + FEW, counts
+
+
+# At the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_answered_while_the_screen_is_being_closed_ends_in_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = asyncio.Event()
+
+    async def show() -> None:
+        await answered.wait()
+        stage.app.main.query_one("#of-a-widget-that-is-gone")
+
+    with acore() as core:
+        async with running(core) as stage:  # raises what ended the app
+            stage.app.run_worker(show())
+            await stage.pilot.pause()
+            close_all = stage.app._close_all
+
+            async def close() -> None:
+                answered.set()
+                await asyncio.sleep(0)
+                await close_all()
+
+            monkeypatch.setattr(stage.app, "_close_all", close)
+        assert answered.is_set()
