@@ -38,7 +38,7 @@ class Supervisor:
         self._declared = Declared(self._all, self.intents)
         self._stop_bound: float | None = None
         self._told_down = False
-        self._halted: set[Key] = set()  # those that were `stopping` when the shim was lost
+        self._halted: set[Key] = set()  # `stopping` when the shim was lost, or to be restarted since
 
     # What others ask ---------------------------------------------------------------------------------------------
 
@@ -108,6 +108,9 @@ class Supervisor:
         self._all.begin(now, cause)
         refused = []
         for key in keys:
+            proc = self.procs.get(key)
+            if isinstance(stimulus, machine.Relaunch) and proc is not None and proc.state is State.UNKNOWN:
+                self._halted.add(key)
             reason = self._all.apply(key, stimulus, why)
             if reason:
                 refused.append(waits.outcome(key, self.procs.get(key), ok=False, note=reason))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from taskmaster_core.machine import Proc
+from taskmaster_core.machine import Proc, Start, Stimulus
 from taskmaster_core.spec import Goal, Key, State
 from taskmaster_core.wire import Done, Outcome
 
@@ -23,6 +23,16 @@ class Settled(Struct, frozen=True):
 
     request: str
     done: Done
+
+
+def run_before(proc: Proc, stimulus: Stimulus, *, so: bool) -> int:
+    """Return the run that what a command asks for comes after, given the process as it was before the command.
+
+    One less where the run there is may be what was asked for: it is `so` already, or is to be started while nobody
+    knows whether it lives.
+    """
+    unheard = proc.state is State.UNKNOWN and isinstance(stimulus, Start)
+    return proc.run - (so or unheard)
 
 
 def started(proc: Proc | None, run_before: int) -> bool | None:

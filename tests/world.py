@@ -136,6 +136,8 @@ class Shim:
             run.signals.append(9)
             if not run.leader and order["tree"]:
                 self.clear(run)
+        elif not any((each["key"], each["run"]) == (order["key"], order["run"]) for each in self.reports):
+            self.tell(t="exited", key=order["key"], run=order["run"], pid=0, lingering=0)
 
     def _memo(self, order: Document) -> None:
         if order["memo"] is None:
@@ -352,12 +354,12 @@ class Core:
             self.intend(policy.intents.to_hold(keys, policy.widths))
         elif isinstance(stimulus, m.Release):
             self.intend(policy.intents.to_release(keys, policy.widths))
-        before = {key: policy.procs[key].run for key in keys}
+        before = {key: policy.procs[key] for key in keys}
         refused = policy.command(keys, stimulus, self.shim.now, BY_HAND, "asked by a test")
         self._wait(stimulus, before, {each.key: each for each in refused})
         return [each.note for each in refused]
 
-    def _wait(self, stimulus: m.Stimulus, before: dict[Key, int], refused: dict[str, Outcome]) -> None:
+    def _wait(self, stimulus: m.Stimulus, before: dict[Key, m.Proc], refused: dict[str, Outcome]) -> None:
         """Wait for the effect as `ops.py` does: what is so already is judged by the run it has."""
         judge = JUDGES.get(type(stimulus))
         if judge is None:
@@ -366,7 +368,8 @@ class Core:
         so = ("stopped",) if judge is waits.stopped else ("pending", "starting", "running")
         bad = [each for each in refused.values() if each.state not in so]
         names = {each.key for each in bad}
-        runs = {key: run - (str(key) in refused) for key, run in before.items() if str(key) not in names}
+        open_ = {key: proc for key, proc in before.items() if str(key) not in names}
+        runs = {key: waits.run_before(proc, stimulus, so=str(key) in refused) for key, proc in open_.items()}
         self.supervisor.wait_for(f"r{self.requests}", judge, runs, bad)
 
     def intend(self, changes: Iterable[Intent]) -> None:

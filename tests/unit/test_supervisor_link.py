@@ -141,6 +141,65 @@ def test_a_stop_that_comes_while_there_is_no_shim_is_done_after() -> None:
     assert world.core.states() == {"web:0": "stopped"}
 
 
+def test_what_an_ended_run_left_behind_and_no_shim_knows_of_any_more_holds_no_stop_up() -> None:
+    world = running(job("web", restart=Restart.NEVER))
+    world.shim.die(world.shim.runs["web:0"], code=0, rest=2)
+    world.core.turn()
+    lose(world)
+    another(world, "web:0")
+    world.shim.reports.clear()
+    world.core.command(m.Stop(), "web")
+    world.core.turn()
+    world.core.turn()
+    assert world.core.states() == {"web:0": "stopped"}
+    assert world.core.supervisor.procs[WEB].exit == Exit(code=0)
+
+
+def test_a_start_asked_for_while_there_is_no_shim_is_answered_by_the_run_that_lives() -> None:
+    world = running(job("web"))
+    lose(world)
+    assert world.core.command(m.Start(), "web") == []
+    another(world)
+    assert [settled.done.ok for settled in world.core.answers] == [True]
+    assert world.shim.order == ["web:0/1"]
+
+
+def test_a_start_asked_for_while_there_is_no_shim_is_answered_by_the_next_run_where_none_lives() -> None:
+    world = World(job("web"))
+    world.core.turn()
+    lose(world)
+    world.core.command(m.Start(), "web")
+    another(world, "web:0")
+    assert world.core.answers == []
+    world.born()
+    assert [settled.done.ok for settled in world.core.answers] == [True]
+    assert world.shim.order == ["web:0/1", "web:0/2"]
+
+
+def test_a_restart_asked_for_while_there_is_no_shim_is_done_once_it_is_heard() -> None:
+    world = running(job("web"))
+    lose(world)
+    assert world.core.command(m.Relaunch(), "web") == []
+    another(world)
+    assert world.core.states() == {"web:0": "stopping"}
+    world.obey()
+    world.born()
+    assert world.shim.order == ["web:0/1", "web:0/2"]
+    assert [settled.done.ok for settled in world.core.answers] == [True]
+
+
+def test_a_restart_asked_for_once_is_done_once() -> None:
+    world = running(job("web"))
+    lose(world)
+    world.core.command(m.Relaunch(), "web")
+    another(world)
+    world.obey()
+    world.born()
+    lose(world)
+    another(world)
+    assert world.core.states() == {"web:0": "running"}
+
+
 def test_a_second_loss_before_the_first_was_made_good_forgets_no_stop() -> None:
     world = running(job("web"))
     world.core.command(m.Relaunch(), "web")
