@@ -422,6 +422,8 @@ def stopped_unborn(proc: Proc, report: SpawnFailed, ctx: Ctx) -> Step:
 def stopped(proc: Proc, report: Exited, ctx: Ctx) -> Step:
     """Call it stopped: the whole tree is gone. Then do what the goal says."""
     again = proc.pid is None  # what an earlier run left behind was cleared; its end was told already
+    if again and proc.exit is not None:
+        report = replace(report, exit=proc.exit)
     if report.lingering and proc.spec.killgroup:
         return Step(proc) if again else _clear_first(proc, report, ctx)
     data = told_of(report.exit) | report.killed() | {"forced": proc.step == _KILLED_STEP}

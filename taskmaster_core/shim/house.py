@@ -116,6 +116,12 @@ class House:
         report = {"t": "failed", "key": key, "run": run, "stage": stage, "errno": name, "message": message}
         self.answer(key, run, {**report, "at": at, "wall": wall})
 
+    def tell_gone(self, key: str, run: int) -> None:
+        """Tell that nothing is left of a run that only a shim before us knew; how it ended was told before."""
+        at, wall = time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
+        report = {"t": "exited", "key": key, "run": run, "pid": 0, "lingering": 0}
+        self.answer(key, run, {**report, "at": at, "wall": wall})
+
     def leave(self) -> None:
         """Remove what only we needed; called once, at the very end."""
         if self.places is not None:

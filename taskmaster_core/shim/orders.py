@@ -148,6 +148,8 @@ class Orders:
         run = self._run(order)
         if run is not None:
             run.kill(whole=bool(order["tree"]))
+        elif self.house.answers(order["key"], order["run"]) is None:
+            self.house.tell_gone(order["key"], order["run"])
 
     def _recipe(self, order: Order) -> None:
         run = self._run(order)

@@ -147,6 +147,14 @@ def test_L24_a_leader_that_leaves_a_daemon_behind_is_told_with_what_lingers(shim
     assert survivors(shim, core) == []
 
 
+def test_L24_what_only_a_shim_before_us_knew_is_told_to_be_gone_when_it_is_to_be_killed(core: Core) -> None:
+    for _ in range(2):
+        core.order({"t": "kill", "key": "old:0", "run": 7, "tree": True})
+    assert core.expect("exited", key="old:0", run=7)["lingering"] == 0
+    core.receive(0.1)
+    assert len(core.all("exited")) == 1
+
+
 def test_L24_what_lingers_and_ends_by_itself_is_told_once(shim: Shim, core: Core) -> None:
     begin(shim, core, ["sh", "-c", "sleep 0.3 & exit 5"])
     assert core.expect("exited")["lingering"] == 1
