@@ -92,6 +92,12 @@ class Adopted(Run):
         os.close(self._pidfd)
         self._pidfd = -1
 
+    def unwatched(self) -> None:
+        """Give the pidfd back before `begin`: nobody waits for the end."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
     def _note_end(self, status: int | None) -> None:
         lost = {"lost": self.lost} if self.lost else {}
         self._end = {**pidfds.end_of(status), **lost, "at": runs.boottime(), "wall": time.time()}
@@ -157,6 +163,16 @@ def take_over(house: House, places: Places, path: str, record: Record) -> Adopte
         if stream is not None:
             run.streams[name] = stream
     return run
+
+
+def give_up(house: House, path: str) -> None:
+    """Let go of a run that could not be taken over whole: it is known no more, and ends by its record alone."""
+    for run in [run for run in house.runs.values() if run.lock == path]:
+        for stream in run.streams.values():
+            stream.close()
+        house.forget(run)
+        if isinstance(run, Adopted):
+            run.unwatched()
 
 
 def _open_pidfd(record: Record, boot: str) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Name = tuple[str, int]
 
 _RECORD = struct.Struct("<QdII")  # of an index, as in `index`
+_NAMES = 1 << 20  # bytes of names of those who write to one log
 _RECORDS = 4096  # so many are looked at for the picture: a chunk each, so more than it shows
 
 
@@ -114,8 +115,9 @@ class Keepsakes:
         house = self._house
         logged = spec.get("kind") == "file" and spec.get("path") != "/dev/null"
         sink = house.sinks.attach(spec, later=True) if logged else nowhere(house.sinks)
-        terminal = Terminal(house, sink, (run.key, run.run), spec.get("tag") or run.key, pair)
-        terminal.go_on(picture(spec, run.wall) if logged else b"")
+        tag = spec.get("tag") or run.key
+        terminal = Terminal(house, sink, (run.key, run.run), tag, pair)
+        terminal.go_on(picture(spec, run.wall, tag) if logged else b"")
         return terminal
 
     def close_rest(self) -> None:
@@ -126,40 +128,49 @@ class Keepsakes:
         self._brought = {}
 
 
-def picture(spec: dict[str, Any], since: float) -> bytes:
-    """Return the newest of what a log has of one run: what was on the screen.
+def picture(spec: dict[str, Any], since: float, tag: str) -> bytes:
+    """Return the newest of what a log has of one run, which writes as `tag`: what was on the screen.
 
     Its index says what that is; what the log has beyond it was written right before the shim died. Nothing where
-    several share the log: their lines mix.
+    others share the log (their lines mix), or where it was not written since the run began.
     """
     index = spec.get("index")
     if not index:
         return b""
+    names = _tail(f"{index}.tags", _NAMES, 1).decode("utf-8", "surrogateescape").splitlines()
     start = known = 0
     mine, others = set(), set()
-    for offset, wall, tag, length in _RECORD.iter_unpack(_tail(index, _RECORDS * _RECORD.size, _RECORD.size)):
+    for offset, wall, number, length in _RECORD.iter_unpack(_tail(index, _RECORDS * _RECORD.size, _RECORD.size)):
+        writer = names[number] if number < len(names) else ""
         if wall < since:
             start = offset + length
-            others.add(tag)
+            others.add(writer)
         else:
-            mine.add(tag)
+            mine.add(writer)
             start = start if known else offset
             known = offset + length
-    if len(mine or others) > 1:
+    if (mine or others or set(names)) - {tag}:
         return b""
-    return _tail(spec["path"], KEPT, 1, start)
+    return _tail(spec["path"], KEPT, 1, start, since)
 
 
-def _tail(path: str, most: int, unit: int, start: int = 0) -> bytes:
-    """Return the last bytes of a regular file from `start` on, whole units of them; nothing if it cannot be read."""
+def _tail(path: str, most: int, unit: int, start: int = 0, since: float = 0.0) -> bytes:
+    """Return the last bytes of a regular file from `start` on, whole units of them; nothing if it cannot be read.
+
+    Nor if it was not written `since` then. Nothing that a damaged index says may do any harm here.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return b""
     try:
         entry = os.fstat(fd)
-        size = entry.st_size // unit * unit if stat.S_ISREG(entry.st_mode) else 0
-        begin = max(start, size - most)
-        return os.pread(fd, max(size - begin, 0), begin)
+        if not stat.S_ISREG(entry.st_mode) or entry.st_mtime < since:
+            return b""
+        size = entry.st_size // unit * unit
+        begin = min(max(start, size - most), size)
+        return os.pread(fd, size - begin, begin)
+    except OSError:
+        return b""
     finally:
         os.close(fd)

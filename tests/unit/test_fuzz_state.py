@@ -106,7 +106,10 @@ def test_L06_any_bytes_in_records_and_amendments_are_survived(records: list[tupl
             shim.close()
 
 
-SENSELESS = ["null", "5", "[]", '{"sinks": 3}', "{}", "[" * 60_000, '{"sinks":{},"key":"nocolon"}']
+HALF = (  # all that a run needs, but nonsense about its input
+    '{"key":"job:0","stop":[[15,0.1]],"killgroup":true,"leaf":null,"tags":[],"nice":0,"inlet":[3],"sinks":{}}'
+)
+SENSELESS = ["null", "5", "[]", '{"sinks": 3}', "{}", "[" * 60_000, '{"sinks":{},"key":"nocolon"}', HALF]
 
 
 @pytest.mark.parametrize("recipe", SENSELESS, ids=lambda recipe: recipe[:20])
@@ -120,6 +123,7 @@ def test_L06_process_of_a_record_that_says_nonsense_is_ended_and_told(tmp_path: 
         core = shim.open()
         wait_for(lambda: not alive(left.pid), "the leftover is ended")
         assert any(str(left.pid) in each["message"] for each in core.all("adopted"))
+        assert core.expect("hello")["runs"] == []
     finally:
         left.kill()
         left.wait()

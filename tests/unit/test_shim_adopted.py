@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -476,10 +478,14 @@ def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.syspath_prepend(str(SHIM))
     keepsakes = importlib.import_module("keepsakes")
 
-    def restored(text: bytes, *records: tuple[int, float, int, int]) -> bytes:
+    def restored(
+        text: bytes, *records: tuple[int, float, int, int], since: float = 100.0, tag: str = "tty:0"
+    ) -> bytes:
         (tmp_path / "log").write_bytes(text)
         (tmp_path / "index").write_bytes(b"".join(struct.pack("<QdII", *each) for each in records))
-        found: bytes = keepsakes.picture({"path": str(tmp_path / "log"), "index": str(tmp_path / "index")}, 100.0)
+        (tmp_path / "index.tags").write_text("tty:0\ntty:1\n" if any(each[2] for each in records) else "tty:0\n")
+        spec = {"path": str(tmp_path / "log"), "index": str(tmp_path / "index")}
+        found: bytes = keepsakes.picture(spec, since, tag)
         return found
 
     yield restored
@@ -499,9 +505,32 @@ def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         (b"mine\nhers\n", [(0, 101.0, 0, 5), (5, 102.0, 1, 5)], b""),
         (b"mine\nhers\nwhose\n", [(0, 50.0, 0, 5), (5, 51.0, 1, 5)], b""),
         (b"cut\n", [(0, 50.0, 0, 400)], b""),
+        (b"hers\n", [(0, 101.0, 1, 5)], b""),
+        (b"damaged\n", [(1 << 63, 50.0, 0, (1 << 32) - 1)], b""),
+        (b"damaged\n", [((1 << 64) - 1, float("nan"), (1 << 32) - 1, (1 << 32) - 1)], b""),
     ],
 )  # fmt: skip
 def test_G05_what_was_on_a_screen_is_what_its_run_has_written(
     picture: Callable[..., bytes], text: bytes, records: list[tuple[int, float, int, int]], shown: bytes
 ) -> None:
     assert picture(text, *records) == shown
+
+
+def test_G05_a_log_that_was_not_written_since_the_run_began_is_not_on_its_screen(picture: Callable[..., bytes]) -> None:
+    assert picture(b"of somebody else\n", since=time.time() + 60) == b""
+
+
+def test_G05_without_an_index_nothing_of_a_log_that_others_write_to_is_on_a_screen(
+    picture: Callable[..., bytes],
+) -> None:
+    assert picture(b"hers\n", tag="tty:7") == b""
+
+
+def test_G05_a_log_that_cannot_be_read_makes_an_empty_screen(
+    picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", broken)
+    assert picture(b"new\n", (0, 101.0, 0, 4)) == b""
