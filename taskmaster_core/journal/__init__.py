@@ -15,7 +15,7 @@ from queue import SimpleQueue
 
 from msgspec import Struct
 
-from taskmaster_core.errors import TimedOut
+from taskmaster_core.errors import Refused, TimedOut
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal.rows import EventRow, Memory, Question
 from taskmaster_core.journal.store import TooSlow, is_unreadable, read
@@ -111,7 +111,8 @@ class Journal:
     ) -> list[EventRow]:
         """Return events, oldest first, at most 10,000; raise TimedOut if they are too many to look through.
 
-        `keys` are exact keys or globs. While the disk is in trouble, what memory holds is the answer.
+        `keys` are exact keys or globs. While the disk is in trouble, what memory holds is the answer; Refused is raised
+        where what is asked for is older than that, so that nobody takes it for the beginning of the journal.
         """
         question = Question(since_seq, before_seq, since_time, until, keys, types, limit, tail)
         stored: list[EventRow] = []
@@ -121,6 +122,8 @@ class Journal:
             raise TimedOut("the journal holds too many events for this question", "ask for a shorter time") from None
         except sqlite3.Error as error:
             self._suspect(error)
+            if (before_seq or 0) > 1 and not any(row.seq < (before_seq or 0) for row in self._memory.rows):
+                raise Refused(f"older events cannot be read now: {error}", "try again") from None
         return question.answer(stored, self._memory.rows)
 
     def close(self) -> None:

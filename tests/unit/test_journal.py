@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskmaster_core.errors import TimedOut
+from taskmaster_core.errors import Refused, TimedOut
 from taskmaster_core.intents import Intent
 from taskmaster_core.journal import EventRow, Journal, Start, store, writer
 from taskmaster_core.journal.rows import KEPT, REMEMBERED, Memory
@@ -208,6 +208,17 @@ def test_questions_are_answered_the_same_from_disk_and_from_memory(
     full_hand.journal._memory.add(full_hand.journal.events(), 0)
     full_hand.journal._path += ".none"
     assert hand_seqs(full_hand, asked) == found
+
+
+def test_older_events_that_only_the_disk_has_are_not_taken_for_none_while_it_cannot_be_read(full_hand: Hand) -> None:
+    remembered = [row for row in full_hand.journal.events() if row.seq >= 5]
+    full_hand.journal._memory.rows.clear()
+    full_hand.journal._memory.add(remembered, 0)
+    full_hand.journal._path += ".none"
+    assert full_hand.seqs(before_seq=7) == [5, 6]
+    with pytest.raises(Refused, match="cannot be read now"):
+        full_hand.seqs(before_seq=5)
+    assert full_hand.seqs(before_seq=1) == []
 
 
 def hand_seqs(hand: Hand, asked: dict[str, object]) -> list[int]:
