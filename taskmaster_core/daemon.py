@@ -298,7 +298,6 @@ class Reports:
     def take_in(self, reports: Sequence[dict[str, object]]) -> None:
         """Feed reports to the policy; numbered ones are acknowledged in the frame that carries what came of them."""
         newest, starts = 0, False
-        self._runtime.instants.forget()
         for report in reports:
             number = report.get("n")
             newest = max(newest, number) if isinstance(number, int) else newest

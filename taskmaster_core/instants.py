@@ -16,7 +16,7 @@ AT_ONCE = 5.0
 
 
 class Instants:
-    """Hold the wall times of the reports of one turn."""
+    """Hold the wall times of the reports that were taken in and of which not all is settled yet."""
 
     def __init__(self) -> None:
         self._happened: dict[tuple[str, str, int], float] = {}
@@ -37,5 +37,5 @@ class Instants:
         return wall if wall < now - (0.0 if fact.type == "started" else AT_ONCE) else now
 
     def forget(self) -> None:
-        """Begin with other reports; no event of those before is still to come."""
+        """Begin with other reports: all events of those before have been told."""
         self._happened.clear()

@@ -143,6 +143,7 @@ class Runtime:
         while effects := self.supervisor.take():
             for effect in effects:
                 self._carry_out(effect)
+        self.instants.forget()
         self._remember()
         self._keep_rows()
         if self._orders and self.linked:
