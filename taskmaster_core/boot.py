@@ -24,7 +24,7 @@ from taskmaster_core.history import History
 from taskmaster_core.journal import EventRow, Journal
 from taskmaster_core.orders import Setting
 from taskmaster_core.paths import Places
-from taskmaster_core.plan import make_plan
+from taskmaster_core.plan import Plan, make_plan
 from taskmaster_core.publisher import Publisher
 from taskmaster_core.runtime import Facts, Runtime
 from taskmaster_core.shimlink import ShimLink
@@ -206,11 +206,12 @@ class _Parts:
     def begin(self, declared: Config, texts: dict[str, bytes], problems: Sequence[object]) -> Started:
         """Return the parts of a first core."""
         latest = self._generations.latest()
-        same = latest is not None and make_plan(latest.config, declared).empty
+        since = make_plan(latest.config, declared) if latest is not None else None
+        same = since is not None and since.empty
         number = latest.number + (not same) if latest is not None else 1
         trouble = "" if same else self._save(number, declared, texts)
         if latest is None or same or not self._hello.get("runs"):
-            return self._build(declared, number, texts, problems, trouble)
+            return self._build(declared, number, texts, problems, trouble, since)
         started = self._build(latest.config, latest.number, texts, problems, trouble)
         self._go_on(started, latest.config, declared, number, "what was left running is of an older generation")
         return started
@@ -243,8 +244,9 @@ class _Parts:
         return started
 
     def _build(
-        self, declared: Config, number: int, texts: dict[str, bytes], problems: Sequence[object], trouble: str
-    ) -> Started:
+        self, declared: Config, number: int, texts: dict[str, bytes], problems: Sequence[object], trouble: str,
+        since: Plan | None = None,
+    ) -> Started:  # fmt: skip
         settings = declared.settings
         journal = Journal(self._places.journal, settings.journalkeep, self._wake)
         begun = journal.start()
@@ -260,6 +262,8 @@ class _Parts:
             *versions.of(self._hello),
         )  # fmt: skip
         supervisor = Supervisor(begun.intents)
+        if since is not None:
+            supervisor.outgrow(since)
         runtime = Runtime(facts, supervisor, self._link, journal, publisher, timers, Worker(self._wake))
         runtime.entrusted.inherit(self._hello.get("memos") or {})
         self._awake(runtime, declared, number)
@@ -294,7 +298,9 @@ class _Parts:
         newest = {run["key"]: run["run"] for run in reversed(runs)}  # of several of a process the newest comes first
         restored = memos.restore(texts, declared, newest)
         idle, living = self._asked.idle and first, {shimlink.run_of(run)[0] for run in runs}
-        runtime.supervisor.boot(declared, number, restored, now, memos.past_runs(texts), idle=idle, living=living)
+        left = {shimlink.run_of(run)[0]: run["run"] for run in sorted(self._hello.get("left") or (), key=_number)}
+        past = memos.past_runs(texts)
+        runtime.supervisor.boot(declared, number, restored, now, past, idle=idle, living=living, left=left)
         for run in runs:
             key, found = shimlink.to_found(run)
             proc = runtime.supervisor.procs.get(key)
@@ -303,3 +309,7 @@ class _Parts:
         runtime.supervisor.booted(now)
         if before is not None and before.ending is not None:  # the core before died in the midst of an ordered stop
             runtime.supervisor.shut_down(before.ending, now, Cause("core"), "everything is being stopped")
+
+
+def _number(run: dict[str, Any]) -> int:
+    return int(run["run"])

@@ -253,10 +253,11 @@ class Core:
 
     def _watch_config(self) -> None:
         settings = self.runtime.supervisor.config.settings
-        files = (*self.runtime.supervisor.config.files, *self._started.paths, *settings.include)
+        main = self._started.paths
+        files = (*self.runtime.supervisor.config.files, *main, *settings.include, *self.reloader.tried)
         if settings.autoreload == "off":
             files = ()
-        self.watch.set(tuple(dict.fromkeys(files)), settings.debounce, self.reloader.seen)
+        self.watch.set(tuple(dict.fromkeys(files)), settings.debounce, self.reloader.seen, main)
         self._note("watch", self.watch.trouble)
 
     def _topics_changed(self) -> None:

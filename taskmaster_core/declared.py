@@ -58,6 +58,18 @@ class Declared:
         for proc in self._all.of(name):
             self._all.apply(proc.key, machine.Remove(), "the config no longer has it")
 
+    def outgrow(self, plan: Plan) -> None:
+        """Take back the wishes that are void by what was edited while no core ran; called before `boot`."""
+        for change in plan.changes:
+            if change.new is None:
+                self._take_back(self._intents.to_forget(change.job))
+            elif change.scale:
+                self._unscale(change.job)
+
+    def _unscale(self, name: str) -> None:
+        wishes = (each for each in self._intents.about(name) if each.kind == "scale")
+        self._take_back(replace(each, kind=None) for each in wishes)
+
     def _take_back(self, changes: Iterable[Intent]) -> None:
         taken_back = tuple(changes)
         if taken_back:
@@ -67,8 +79,7 @@ class Declared:
     def _change(self, change: Change, spec: JobSpec) -> None:
         """Give every process its new spec; restart those for which it holds only in a new run."""
         if change.scale:
-            wishes = (each for each in self._intents.about(spec.name) if each.kind == "scale")
-            self._take_back(replace(each, kind=None) for each in wishes)
+            self._unscale(spec.name)
         sinks = not change.relaunch and any(field.name in _OUTPUT for field in change.fields)
         for proc in self._all.of(spec.name):
             self._respecify(proc, spec, sinks=sinks)
@@ -119,7 +130,7 @@ class Declared:
 
     def boot(
         self, config: Config, generation: int, restored: Mapping[Key, Proc], *, idle: bool = False,
-        living: Container[Key] = (),
+        living: Container[Key] = (), left: Mapping[Key, int],
     ) -> None:  # fmt: skip
         """Begin with a config: processes as an earlier core left them, others `unknown` until the shim has spoken."""
         self._declare(config, generation)
@@ -128,16 +139,17 @@ class Declared:
         for spec in config.jobs:
             for index in range(self._intents.width(spec)):
                 key = Key(spec.name, index)
-                self._come_back(key, spec, idle=idle and key not in living)
+                self._come_back(key, spec, idle=idle and key not in living, left=left.get(key, 0))
         for key in sorted(restored, reverse=True):
             if key.job not in self.jobs or key.index >= self._intents.width(self.jobs[key.job]):
                 self._all.apply(key, machine.Remove(), "the config no longer has it")
 
-    def _come_back(self, key: Key, spec: JobSpec, *, idle: bool) -> None:
+    def _come_back(self, key: Key, spec: JobSpec, *, idle: bool, left: int) -> None:
         goal = Goal.DOWN if idle else self._intents.goal(spec, key)
         known = self._all.procs.get(key)
         if known is None:
-            self._all.put(key, self._new(key, spec, goal=goal, state=State.UNKNOWN))
+            new = self._new(key, spec, goal=goal, state=State.UNKNOWN)
+            self._all.put(key, replace(new, run=max(new.run, left), lingering=int(left > 0 and left >= new.run)))
             return
         self._readmit(known, spec, goal)
         if known.goal is Goal.UP and self._intents.kept_down(key):  # the core before died between wish and effect

@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from taskmaster_core.spec import Goal, JobSpec, Key
 
+KINDS = ("down", "held", "scale")
+
 
 class Intent(Struct, frozen=True):
     """Hold one wish; `kind` None takes an earlier one back. `value` is the number of processes of a "scale"."""

@@ -579,7 +579,9 @@ def adopt(proc: Proc, report: Found, ctx: Ctx) -> Step:
 
 
 def missing(proc: Proc, _: NotFound, ctx: Ctx) -> Step:
-    """Start it if it is wanted: nothing of it runs, nor of what its last run left behind."""
+    """Start it if it is wanted: nothing of it runs. What its last run left behind may, and is cleared first."""
+    if proc.lingering and proc.spec.killgroup:
+        return _queue(replace(proc, pid=None, owed=proc.goal is Goal.UP and proc.held), ctx, "")
     absent = replace(proc, pid=None, lingering=0, left=())
     if proc.goal is Goal.UP and proc.held:
         return Step(_into(absent, State.EXITED, ctx, HELD, owed=True))

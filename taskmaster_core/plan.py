@@ -150,10 +150,11 @@ def effect(change: Change, alive: int, width: int, waiting: int = 0) -> str:
 
 
 def _parts(change: Change, new: JobSpec, alive: int, width: int, waiting: int) -> Iterable[str]:
+    kept = new.numprocess if change.scale else width  # a number that was set by hand holds until the config's is edited
     if change.relaunch and alive:
-        yield f"restarts {_processes(min(alive, new.numprocess))}"
+        yield f"restarts {_processes(min(alive, kept))}"
     if change.relaunch and waiting:
-        yield f"starts {_processes(min(waiting, new.numprocess))}"
+        yield f"starts {_processes(min(waiting, kept))}"
     if change.relaunch and not alive and not waiting:
         yield "nothing runs: holds at the next start"
     if change.scale and new.numprocess > width:

@@ -58,6 +58,8 @@ class Reloader:
         """The files' bytes as last applied."""
         self.seen: dict[str, bytes] = {}
         """The files' bytes as last read to be taken, whatever came of them."""
+        self.tried: tuple[str, ...] = ()
+        """The files that were wanted then: one that was not there may come."""
         self.on_read: Callable[[], None] = lambda: None
         """Called when the files were read to be taken, whatever will come of them."""
         self.on_applied: Callable[[], None] = lambda: None
@@ -105,7 +107,7 @@ class Reloader:
             self._fail(wish, f"the config could not be read: {failure!r}")
             return
         if not wish.only_plan:
-            self.seen = dict(loaded.texts)
+            self.seen, self.tried = dict(loaded.texts), loaded.tried
             self.on_read()
         if loaded.config is None:
             self._refuse(wish, loaded)

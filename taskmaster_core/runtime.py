@@ -176,8 +176,7 @@ class Runtime:
         self.entrusted.note(meanwhile)
         self.linked = True
         self.acked = 0  # it counts its reports anew
-        self.order(*self.entrusted.orders())
-        self.order(*attending(self.leases, self.supervisor.procs))  # before what was typed meanwhile
+        self.order(*self.entrusted.orders(), *attending(self.leases, self.supervisor.procs))
         self.order({"t": "ready"}, *(order for order in meanwhile if order["t"] not in _OF_THE_OLD_WIRE))
 
     def _carry_out(self, effect: Outcomes) -> None:

@@ -164,14 +164,20 @@ class Supervisor:
     def boot(
         self, config: Config, generation: int, restored: Mapping[Key, Proc], now: float,
         past: Mapping[Key, int] | None = None, *, idle: bool = False, living: Container[Key] = (),
+        left: Mapping[Key, int] | None = None,
     ) -> None:  # fmt: skip
         """Begin with a config: processes as an earlier core left them, others `unknown` until the shim has spoken.
 
+        `left` are ended runs of which something lives, of processes that no earlier core has told of.
         `idle`: nothing that is new starts by itself; what is among the `living` is not new.
         """
         self._all.begin(now, Cause("boot", generation=generation))
         self._all.past.update(past or {})
-        self._declared.boot(config, generation, restored, idle=idle, living=living)
+        self._declared.boot(config, generation, restored, idle=idle, living=living, left=left or {})
+
+    def outgrow(self, plan: Plan) -> None:
+        """Take back the wishes that are void by what was edited while no core ran; called before `boot`."""
+        self._declared.outgrow(plan)
 
     def found(self, key: Key, report: machine.Found, now: float) -> None:
         """Take over a living run the shim told of; one that no job declares is stopped and forgotten."""

@@ -6,6 +6,7 @@ supervisor fills it. Times are Unix seconds (float). Fields may be added, never 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -17,6 +18,9 @@ from taskmaster_core.spec import Exit
 VERSION = 1
 MAX_FRAME = 1 << 20
 """Bytes of one frame; more is refused before sending by our clients and cuts the peer off at the core."""
+
+MAX_DEPTH = 8
+"""Lists and tables within each other in the arguments of a request: no operation has more than two."""
 
 STATUS_SCHEMA = "taskmaster.status/1"
 
@@ -251,7 +255,21 @@ def decode_request(frame: bytes) -> Request:
         raise _refuse(frame, error) from error
     if request.v != VERSION:
         raise WrongVersion(f"this core speaks version {VERSION}, not {request.v}", "use a client of the core's version")
+    if is_deep(request.args):
+        raise BadRequest(f"a request is nested at most {MAX_DEPTH} deep", "docs/protocol.md describes requests")
     return request
+
+
+def is_deep(document: Any) -> bool:
+    """Tell whether lists and tables lie in each other deeper than anybody needs: whoever shows it would recurse."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [inner for each in level if isinstance(each, list | dict) for inner in _inside(each)]
+    return bool(level)
+
+
+def _inside(each: list[Any] | dict[str, Any]) -> Iterable[Any]:
+    return each.values() if isinstance(each, dict) else each
 
 
 def _refuse(frame: bytes, error: Exception) -> TaskmasterError:
@@ -260,7 +278,7 @@ def _refuse(frame: bytes, error: Exception) -> TaskmasterError:
         loose = msgspec.json.decode(frame)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         loose = None
-    if isinstance(loose, dict) and "v" in loose and loose["v"] != VERSION:
+    if isinstance(loose, dict) and "v" in loose and loose["v"] != VERSION and not is_deep(loose["v"]):
         return WrongVersion(f"this core speaks version {VERSION}, not {loose['v']!r:.40}")
     return BadRequest(f"not a request: {error}", "docs/protocol.md describes requests")
 

@@ -19,7 +19,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from taskmaster_core import wire
 from taskmaster_core.aclient import AsyncClient, Diagnosis, State
 from taskmaster_core.alogs import CoreLogs, LogSource
 from taskmaster_core.errors import NoCore, TaskmasterError
@@ -27,7 +26,7 @@ from taskmaster_tui.changes import Change, Changes
 from taskmaster_tui.last_state import Kept, path_of
 from taskmaster_tui.model.world import World
 from taskmaster_tui.silence import QUIET, SILENT, Silence
-from taskmaster_tui.sync import Sync
+from taskmaster_tui.sync import Recent, Sync
 
 __all__ = ["Change", "Health", "Link", "Phase"]
 
@@ -186,18 +185,9 @@ class Link:
             raise NoCore("the core does not answer: nothing was sent", "try again once it is back") from None
 
     @property
-    def recent(self) -> deque[wire.Event]:
+    def recent(self) -> Recent:
         """Return the last 2,000 events, oldest first."""
         return self._sync.recent
-
-    def newer(self, seq: int) -> list[wire.Event] | None:
-        """Return the events after number `seq`, oldest first; None where not all are kept: ask the journal."""
-        return self._sync.newer(seq)
-
-    @property
-    def journal(self) -> int:
-        """Return how often the core has lost its journal: it counts from a lower number then."""
-        return self._sync.journal
 
     @property
     def logs(self) -> LogSource:

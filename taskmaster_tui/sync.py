@@ -47,6 +47,26 @@ _events = msgspec.json.Decoder(wire.Event)
 _samples = msgspec.json.Decoder(wire.Metrics)
 
 
+class Recent(deque[wire.Event]):
+    """Keep the newest events, oldest first."""
+
+    journal = 0
+    """How often the core has lost its journal: it counts from a lower number then, and what was read is void."""
+
+    def take(self, events: list[wire.Event]) -> None:
+        """Add events that are newer than all that are here, or of a journal that begins anew."""
+        if self and events and events[0].seq <= self[-1].seq:
+            self.clear()
+            self.journal += 1
+        self.extend(events)
+
+    def after(self, seq: int) -> list[wire.Event] | None:
+        """Return the events after number `seq`; None where not all of them are kept: ask the journal."""
+        if self and seq < self[0].seq - 1:
+            return None
+        return [*takewhile(lambda event: event.seq > seq, reversed(self))][::-1]
+
+
 class Sync:
     """Hold how far the world is, and what came too early for it."""
 
@@ -58,9 +78,7 @@ class Sync:
         on_loaded: Callable[[], None],
         on_failed: Callable[[TaskmasterError], None],
     ) -> None:
-        self.recent: deque[wire.Event] = deque(maxlen=RECENT)
-        self.journal = 0
-        """How often the core has lost its journal: it counts from a lower number then, and what was read is void."""
+        self.recent = Recent(maxlen=RECENT)
         self._client = client
         self._world = world
         self._changes = changes
@@ -271,7 +289,7 @@ class Sync:
     async def _first_page(self, follower: Follower) -> None:
         """Read the last events there were. What is numbered but not yet published will come, and is no news before."""
         page = await self._client.call("events", args={"n": FIRST_PAGE}, into=list[wire.Event])
-        self._remember(page)
+        self.recent.take(page)
         if page:
             follower.seq = page[-1].seq
         self._changes.rows(world=True)
@@ -279,19 +297,7 @@ class Sync:
     def _happened(self, events: list[wire.Event]) -> None:
         if not events:
             return
-        self._remember(events)
+        self.recent.take(events)
         self._changes.events(events)
         if any(event.type in RESHAPES or event.type.endswith("_trouble") for event in events):
             self.ask()
-
-    def _remember(self, events: list[wire.Event]) -> None:
-        if self.recent and events and events[0].seq <= self.recent[-1].seq:
-            self.recent.clear()
-            self.journal += 1
-        self.recent.extend(events)
-
-    def newer(self, seq: int) -> list[wire.Event] | None:
-        """Return the events after number `seq`, oldest first; None where not all are kept: ask the journal."""
-        if self.recent and seq < self.recent[0].seq - 1:
-            return None
-        return [*takewhile(lambda event: event.seq > seq, reversed(self.recent))][::-1]

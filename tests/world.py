@@ -98,7 +98,8 @@ class Shim:
         self.news = list(self.reports)
         living = [run for run in self.runs.values() if not run.told]
         shown = [{"key": r.key, "run": r.run, "pid": r.pid, "at": r.at, "stopping": r.stopping} for r in living]
-        return {"t": "hello", "runs": shown, "memos": dict(self.memos)}
+        left = [{"key": r.key, "run": r.run} for r in self.runs.values() if r.told]
+        return {"t": "hello", "runs": shown, "left": left, "memos": dict(self.memos)}
 
     # Orders ------------------------------------------------------------------------------------------------------
 
@@ -247,7 +248,8 @@ class Core:
         runs = {run["key"]: run["run"] for run in hello["runs"]}
         policy, now = self.supervisor, self.shim.now
         restored = memos.restore(hello["memos"], declared, runs)
-        policy.boot(declared, number, restored, now, memos.past_runs(hello["memos"]))
+        left = {parse_key(run["key"]): run["run"] for run in hello["left"]}
+        policy.boot(declared, number, restored, now, memos.past_runs(hello["memos"]), left=left)
         self.restored = dict(policy.procs)
         self.held = {key for key in policy.procs if policy.intents.kept_down(key)}
         for run in hello["runs"]:

@@ -36,6 +36,8 @@ class Loaded(Struct, frozen=True):
     texts: dict[str, bytes]
     """Every file read, by absolute path, the main ones first."""
     digest: str
+    tried: tuple[str, ...] = ()
+    """Every file that was wanted, also one that is not there."""
 
 
 class _Member(Struct, frozen=True):
@@ -263,7 +265,7 @@ def _loaded(loader: _Loader) -> Loaded:
     digest = sha256()
     for path, raw in texts.items():
         digest.update(f"{len(path)} {path} {len(raw)} ".encode(errors="surrogateescape") + raw)
-    return Loaded(config, tuple(problems), texts, digest.hexdigest())
+    return Loaded(config, tuple(problems), texts, digest.hexdigest(), tuple(loader.world.tried))
 
 
 def load(

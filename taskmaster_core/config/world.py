@@ -38,6 +38,8 @@ class World:
         self.disk = disk
         self.euid = os.geteuid()
         self.texts: dict[str, bytes] = {}
+        self.tried: dict[str, None] = {}
+        """Every file that was wanted, in order, also one that is not there."""
         self._overlay = overlay or {}
         self._envfiles: dict[str, Envfile] = {}
         self.user = lru_cache(maxsize=None)(_user)
@@ -48,6 +50,7 @@ class World:
 
         Opens without waiting, because a pipe in the place of a file would hold the caller for ever.
         """
+        self.tried[path] = None
         if path in self._overlay:
             self.texts[path] = self._overlay[path]
             return self._overlay[path], None

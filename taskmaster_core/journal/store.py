@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 
-from taskmaster_core.intents import Intent
+from taskmaster_core.intents import KINDS, Intent
 from taskmaster_core.journal.rows import EventRow, Question
 
 _VERSIONS = (
@@ -215,7 +215,7 @@ def salvage(path: str) -> list[Intent]:
     found: list[Intent] = []
     with suppress(sqlite3.Error, TypeError), closing(sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True)) as db:
         found += [Intent(*row) for row in db.execute("SELECT target, kind, value FROM intents")]
-    return [each for each in found if isinstance(each.target, str) and each.kind in ("down", "up", "scale")]
+    return [each for each in found if isinstance(each.target, str) and each.kind in KINDS]
 
 
 def read(path: str, question: Question, seconds: float) -> list[EventRow]:

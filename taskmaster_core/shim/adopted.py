@@ -128,7 +128,7 @@ class Adopted(Run):
         """Signal the leader or its group; once it is reaped its number may be somebody else's: then one by one."""
         if self._end is None and self._signal_leader(0 if group else signum):
             if group:
-                os.killpg(self.pid, signum)  # it was there a moment ago: numbers do not come round so fast
+                super()._send(signum, group)  # it was there a moment ago: numbers do not come round so fast
         elif group:
             for each in self.members():
                 if each.pgrp == self.pid:
@@ -141,6 +141,8 @@ class Adopted(Run):
             signal.pidfd_send_signal(self._pidfd, signum)
         except ProcessLookupError:
             return False
+        except PermissionError:
+            pass  # it became somebody else (sudo), and lives
         return True
 
     def renice(self, nice: int) -> None:

@@ -102,7 +102,7 @@ class Keepsakes:
         if len(fds) != rights.COUNTS.get(kind, 0):
             rights.close(fds)
             run.lost = kind
-            if fds:
+            if kind or fds:  # also where they did not come: a copy that the core keeps is never closed
                 self._take_back(name)
         elif kind == "terminal":
             terminal = self._terminal(run, recipe["sinks"].get("out") or {}, (fds[0], fds[1]))

@@ -124,7 +124,10 @@ class Launch:
         if fd >= self.house.nofile - _RESERVE:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         held, record = self._judge(fd)
-        if held:
+        older = next((run for run in self.house.runs.values() if run.lock == self.lock_path), None)
+        if older is not None:  # its descendants live, though without the lock: the file is still theirs
+            fd = self._set_aside(older.run)
+        elif held:
             fd = self._set_aside(record.run if record is not None else 0)
         self._locked = True
         empty = records.open_to_write(fd)

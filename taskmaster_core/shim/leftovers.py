@@ -140,7 +140,7 @@ class Leftovers:
     def _sweep_amendments(self) -> None:
         names = set(os.listdir(self.places.runs))
         for name in names:
-            if not name.endswith(".lock") and f"{name.partition('.now')[0]}.lock" not in names:
+            if not name.endswith(".lock") and f"{name.removesuffix('~').removesuffix('.now')}.lock" not in names:
                 os.unlink(f"{self.places.runs}/{name}")
 
     def _turn(self) -> None:

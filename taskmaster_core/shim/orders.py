@@ -118,6 +118,7 @@ class Orders:
         if self.house.places is not None:
             hello.update(statedir=self.house.places.statedir, rundir=self.house.places.rundir)
         hello["runs"] = [_shown(run) for run in self.house.runs.values() if not run.told]
+        hello["left"] = [{"key": run.key, "run": run.run} for run in self.house.runs.values() if run.told]
         self._visits.forget()
         self.core.greet(hello)
         self._keepsakes.give_all()

@@ -176,6 +176,8 @@ class Run(Kinship):
                 signal.pidfd_send_signal(self._pidfd, signum)
         except ProcessLookupError:
             pass  # it ended at this moment; its exit is on the way
+        except PermissionError:
+            pass  # it became somebody else (sudo): what does not end is told as such
 
     def kill(self, *, whole: bool) -> None:
         """Send SIGKILL to the tree or to the leader alone."""
@@ -271,6 +273,7 @@ class Run(Kinship):
         if self._told is None:
             self._tell_end(members)
             self.house.amend(self, told=self._end)
+            self.house.loop.after(0, self.house.on_empty)  # what is left alone holds no end of everything up
             if self._patience is not None:
                 self._patience.cancel()
                 self._patience = None

@@ -135,7 +135,7 @@ class Stream:
         if not sink.ready():
             return self._wait_for_disk() if sink.block else self._discard()
         room = sink.room()
-        if room <= _BIG_PIPE and self._available() > room:
+        if room <= _BIG_PIPE and self._available() >= room:  # at no room at all splice would say 0, which means the end
             return self._copy()
         moved = sink.splice(self.fd, min(limit, room), self.tag)
         if moved < 0:

@@ -37,6 +37,7 @@ _Batch = set[tuple[int, str]]  # what RustNotify returns
 class _Wish(NamedTuple):
     paths: tuple[str, ...] = ()
     debounce: float = 0.3
+    needed: frozenset[str] = frozenset()
 
 
 class Watch:
@@ -68,14 +69,20 @@ class Watch:
         self.trouble = ""
         """Why saves are seen late, in words; empty: all is well."""
 
-    def set(self, paths: Sequence[str], debounce: float, texts: Mapping[str, bytes] | None = None) -> None:
+    def set(
+        self, paths: Sequence[str], debounce: float, texts: Mapping[str, bytes] | None = None,
+        needed: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
         """Watch these files, or patterns of files, from now on; the first call arms before it returns.
+
+        While one of the `needed` (None: all) is missing no change is told, only that: it is being moved. Another one
+        may be gone for good, and what that means is for whoever reads the config to say.
 
         `texts` are files as they were last loaded, by whatever way: what differs from them is told, also if it was told
         before they were loaded. Without them the files count as known as they are now.
         """
         self._texts = dict(texts or {})
-        self._wish = _Wish(tuple(paths), debounce)
+        self._wish = _Wish(tuple(paths), debounce, frozenset(paths if needed is None else needed))
         self._wished = True
         if self._thread is None:
             self._take_wish()
@@ -194,7 +201,7 @@ class Watch:
         self._tell(seen)
 
     def _tell(self, seen: dict[str, str]) -> None:
-        missing = {path for path, digest in seen.items() if digest == files.MISSING}
+        missing = {path for path in seen.keys() & self._now.needed if seen[path] == files.MISSING}
         for path in sorted(missing - self._missed):
             self._on_missing(path)
         self._missed = missing

@@ -6,7 +6,7 @@ output at that moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -24,14 +24,14 @@ from taskmaster_tui.link import Change
 from taskmaster_tui.model import fmt
 from taskmaster_tui.model.event_rows import EVENT_COLUMNS, READ, EventRows
 from taskmaster_tui.screens.acting import Acting
-from taskmaster_tui.screens.listing import Listing
+from taskmaster_tui.screens.listing import Endless
 from taskmaster_tui.screens.stretch import PAGE, Stretch
 from taskmaster_tui.screens.view import NOTHING, Selection
 from taskmaster_tui.widgets.filter_line import FilterLine
 from taskmaster_tui.widgets.row_tree import RowTree
 
 
-class EventsView(Acting, Listing):
+class EventsView(Acting, Endless):
     """Show events."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings(*VIEWS["events"]))
@@ -55,6 +55,10 @@ class EventsView(Acting, Listing):
         """Return the list."""
         return self.query_one("#events-tree", RowTree)
 
+    def ids(self) -> Sequence[str]:
+        """Return the events that are shown."""
+        return self.rows.ids()
+
     # Events -----------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -70,7 +74,7 @@ class EventsView(Acting, Listing):
             self.stretch.loading = True
             self._read(self.stretch.load())
 
-    def _look_back(self) -> None:
+    def look_back(self) -> None:
         """Read older events until another one is shown."""
         top = self.rows.ids()[:1]
 
@@ -81,9 +85,17 @@ class EventsView(Acting, Listing):
         if not (self.stretch.whole or self.stretch.loading):
             self._read(self.stretch.back(found))
 
-    def _look_ahead(self) -> None:
+    def look_ahead(self) -> None:
+        """Read on where what is in memory ends."""
         if self.stretch.cut and not self.stretch.loading:
             self._read(self.stretch.ahead())
+
+    def do_list_last(self) -> None:
+        """Go to the newest there is."""
+        if self.stretch.cut:
+            self._load()
+        else:
+            super().do_list_last()
 
     def _take(self) -> None:
         if not self.stretch.take():
@@ -161,68 +173,14 @@ class EventsView(Acting, Listing):
         self.stretch.following = last and not self.stretch.cut
         self._title()
         if last:
-            self._look_ahead()
+            self.look_ahead()
         elif ids and event.row_id == ids[0]:
-            self._look_back()
+            self.look_back()
         self.refresh_bindings()
 
     @on(RowTree.Chosen)
     async def _chosen(self, event: RowTree.Chosen) -> None:
         await self.do_events_goto()
-
-    # Moving beyond what is in memory ----------------------------------------------------------------------------------
-
-    def _at(self, end: int) -> bool:
-        """Tell whether no row is further in that direction: the first (0) or the last (-1), or there are none."""
-        ids = self.rows.ids()
-        return not ids or self.rowtree.cursor_id == ids[end]
-
-    def _up(self, move: Callable[[], None]) -> None:
-        if self._at(0):
-            self._look_back()
-        else:
-            move()
-
-    def _down(self, move: Callable[[], None]) -> None:
-        if self._at(-1):
-            self._look_ahead()
-        else:
-            move()
-
-    def do_list_first(self) -> None:
-        """Go to the first row, and further back from there."""
-        self._up(super().do_list_first)
-
-    def do_list_up(self) -> None:
-        """Go one row up."""
-        self._up(super().do_list_up)
-
-    def do_list_half_up(self) -> None:
-        """Go half a page up."""
-        self._up(super().do_list_half_up)
-
-    def do_list_page_up(self) -> None:
-        """Go a page up."""
-        self._up(super().do_list_page_up)
-
-    def do_list_down(self) -> None:
-        """Go one row down."""
-        self._down(super().do_list_down)
-
-    def do_list_half_down(self) -> None:
-        """Go half a page down."""
-        self._down(super().do_list_half_down)
-
-    def do_list_page_down(self) -> None:
-        """Go a page down."""
-        self._down(super().do_list_page_down)
-
-    def do_list_last(self) -> None:
-        """Go to the newest there is."""
-        if self.stretch.cut:
-            self._load()
-        else:
-            super().do_list_last()
 
     # Actions ----------------------------------------------------------------------------------------------------------
 

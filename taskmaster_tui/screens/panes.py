@@ -250,7 +250,7 @@ class EventPane(Container):
         import msgspec  # noqa: PLC0415  # in memory already: the link needs it
 
         link = self.tm.link
-        seen, journal = link.recent[-1].seq if link.recent else 0, link.journal
+        seen, journal = link.recent[-1].seq if link.recent else 0, link.recent.journal
         try:
             found = msgspec.convert(await link.call("events", [row_id], {"n": _EVENTS}, timeout=10), list[Event])
         except TaskmasterError:
@@ -274,8 +274,8 @@ class EventPane(Container):
             self._take()
 
     def _take(self) -> None:
-        link = self.tm.link
-        new = link.newer(self._seen) if link.journal == self._journal else None
+        recent = self.tm.link.recent
+        new = recent.after(self._seen) if recent.journal == self._journal else None
         if new is None:
             self._ask(another=False)
             return

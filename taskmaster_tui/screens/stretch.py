@@ -41,7 +41,7 @@ class Stretch:
 
     async def load(self) -> None:
         """Begin anew with the newest, and follow. Who calls it says that it is `loading`, before it begins."""
-        self._journal = self._app.link.journal
+        self._journal = self._app.link.recent.journal
         try:
             found = await self._ask({"n": PAGE})
         finally:
@@ -83,8 +83,8 @@ class Stretch:
         """
         if self.loading or self.cut:
             return True
-        link = self._app.link
-        new = link.newer(self._rows.last or 0) if link.journal == self._journal else None
+        recent = self._app.link.recent
+        new = recent.after(self._rows.last or 0) if recent.journal == self._journal else None
         if new is not None and (self.following or self._rows.total + len(new) <= READ):
             self._add(new, KEPT if self.following else READ)
         elif self.following:

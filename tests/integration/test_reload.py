@@ -464,6 +464,22 @@ def test_a_job_stopped_by_hand_stays_stopped_through_the_death_of_core_and_daemo
     assert d.wait_state("web:0", "running").goal == "up"
 
 
+def test_numprocess_that_is_edited_while_nothing_runs_holds_over_a_scale_by_hand(daemon: Start) -> None:
+    d = daemon(STEADY + job("web", SLEEP) + job("gone", SLEEP))
+    d.wait_state("web:0", "running")
+    d.request("scale", "web", n=3)
+    d.request("stop", "gone")
+    d.stop()
+    d.start()
+    d.wait(lambda: len(d.pids("web")) == 3)  # what was not edited stays as it was scaled
+    d.stop()
+    d.config_path.write_text(STEADY + job("web", SLEEP, numprocess="2"))
+    d.start()
+    d.wait(lambda: len(d.pids("web")) == 2)
+    apply(d, STEADY + job("web", SLEEP, numprocess="2") + job("gone", SLEEP))
+    d.wait_state("gone:0", "running")
+
+
 def test_a_scale_by_hand_holds_until_numprocess_is_edited(yard: Daemon) -> None:
     apply(yard, STEADY + job("web", SLEEP, numprocess="2"))
     settled(yard)
@@ -705,6 +721,28 @@ def test_C04_a_file_deleted_and_made_again_is_one_reload_and_stops_nothing(saved
     saved.wait(lambda: seen(saved) == number + 1)
     assert saved.status()["core"]["generation"] == generation + 1
     assert kept(before, settled(saved))
+
+
+def test_C04_a_file_that_was_dropped_from_the_config_and_removed_holds_no_later_save_up(saved: Daemon) -> None:
+    number, extra = seen(saved), saved.dir / "extra.env"
+    extra.write_text("A=1\n")
+    with_it = version(number + 1) + job("extra", SLEEP, envfile='"extra.env"')
+    saved.write_config(with_it)
+    saved.wait_state("extra:0", "running")
+    extra.unlink()  # first: what was wanted of it is still in force, and is refused
+    saved.write_config(version(number + 2))
+    saved.wait(lambda: seen(saved) == number + 2)
+    saved.write_config(version(number + 3))
+    saved.wait(lambda: seen(saved) == number + 3)
+
+
+def test_C04_a_file_that_a_refused_config_wanted_is_taken_when_it_comes(saved: Daemon) -> None:
+    number, seq = seen(saved), newest(saved)
+    saved.write_config(version(number + 1) + job("extra", SLEEP, envfile='"extra.env"'))
+    saved.wait_event("config_error", since=seq)
+    (saved.dir / "extra.env").write_text("A=1\n")
+    saved.wait_state("extra:0", "running")
+    assert saved.status()["core"]["config_problems"] == []
 
 
 def test_C04_a_truncated_file_rewritten_after_a_pause_stops_nothing(saved: Daemon) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from taskmaster_core.errors import Refused, TimedOut
-from taskmaster_core.intents import Intent
+from taskmaster_core.intents import KINDS, Intent
 from taskmaster_core.journal import EventRow, Journal, Start, store, writer
 from taskmaster_core.journal.rows import KEPT, REMEMBERED, Memory
 from taskmaster_core.wire import Cause, Event
@@ -314,6 +314,14 @@ def filled(path: Path, last: int = 50) -> None:
     with opened(path) as hand:
         hand.journal.put_intents((Intent("web", "down"),), 1)
         hand.written(rows(1, last))
+
+
+def test_R06_every_wish_is_saved_from_a_journal_that_is_no_good(path: Path) -> None:
+    wishes = [Intent(f"{kind}:*", kind, 2) for kind in KINDS]
+    with opened(path) as hand:
+        hand.journal.put_intents(tuple(wishes), 1)
+        hand.written(rows(1, 2))
+    assert sorted(store.salvage(str(path)), key=lambda each: each.target) == wishes
 
 
 def test_R06_garbage_over_the_header_is_moved_aside(path: Path) -> None:

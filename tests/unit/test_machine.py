@@ -363,9 +363,17 @@ def test_a_living_run_that_is_not_wanted_or_was_being_stopped_is_stopped(goal: G
 
 
 def test_what_is_not_there_starts_if_wanted() -> None:
-    found = m.step(proc(State.UNKNOWN, pid=PID, lingering=2), m.NotFound(), ctx())
-    assert (found.proc.state, found.proc.pid, found.proc.lingering) == (State.PENDING, None, 0)
+    found = m.step(proc(State.UNKNOWN, pid=PID), m.NotFound(), ctx())
+    assert (found.proc.state, found.proc.pid) == (State.PENDING, None)
     assert found.effects == ()
+
+
+def test_what_its_last_run_left_behind_is_cleared_first_though_nobody_knows_whether_it_lives() -> None:
+    found = m.step(proc(State.UNKNOWN, lingering=2), m.NotFound(), ctx())
+    assert found.proc.state is State.STOPPING
+    assert doing(found) == [m.KillTree(KEY, RUN, tree=True)]
+    spared = m.step(proc(State.UNKNOWN, spec(killgroup=False), lingering=2), m.NotFound(), ctx())
+    assert (spared.proc.state, spared.proc.lingering) == (State.PENDING, 0)
 
 
 @pytest.mark.parametrize(("goal", "effects"), [(Goal.DOWN, []), (Goal.GONE, [m.Forget(KEY)])])

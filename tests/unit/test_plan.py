@@ -156,6 +156,10 @@ def words(old: JobSpec | None, new: JobSpec | None, *counts: int) -> str:
         (WEB, replace(WEB, numprocess=4), (1, 1), "adds 3 processes"),
         (replace(WEB, numprocess=4), WEB, (4, 4), "stops 3 processes: the highest indices"),
         (WEB, replace(WEB, numprocess=2, umask=0), (1, 1), "restarts 1 process; adds 1 process"),
+        (WEB, replace(WEB, umask=0), (5, 5), "restarts 5 processes"),  # scaled by hand
+        (WEB, replace(WEB, umask=0), (2, 5, 3), "restarts 2 processes; starts 3 processes"),
+        (replace(WEB, numprocess=2), replace(WEB, umask=0), (2, 2),
+         "restarts 1 process; stops 1 process: the highest indices"),
     ],
 )
 def test_effect_in_words(old: JobSpec | None, new: JobSpec | None, counts: tuple[int, ...], said: str) -> None:

@@ -468,15 +468,44 @@ def test_what_is_handed_over_for_no_run_is_closed_and_said(house: House) -> None
     os.close(read)
 
 
+@pytest.fixture
+def shim_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Import modules of the shim by the names they have for each other."""
+    known = set(sys.modules)
+    monkeypatch.syspath_prepend(str(SHIM))
+    yield importlib.import_module
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SHIM)):
+            del sys.modules[name]
+
+
+# -- who may not be signalled -----------------------------------------------------------------------------------------
+
+
+def test_a_leader_that_became_somebody_else_ends_no_stop_of_the_others(
+    shim_module: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EPERM from one of many left the others unasked, and the end of everything without an end."""
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", forbidden)
+    monkeypatch.setattr(signal, "pidfd_send_signal", forbidden)
+    for run, kind in ((shim_module("runs"), "Run"), (shim_module("adopted"), "Adopted")):
+        made = object.__new__(getattr(run, kind))
+        made.pid, made._pidfd, made._end = 4711, 3, None
+        for group in (True, False):
+            made._send(signal.SIGTERM, group)
+
+
 # -- what was on the screen of a terminal -----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., bytes]]:
+def picture(tmp_path: Path, shim_module: Callable[[str], Any]) -> Callable[..., bytes]:
     """Return what is restored of a log, given its text and its index: (offset, wall, tag, length)."""
-    known = set(sys.modules)
-    monkeypatch.syspath_prepend(str(SHIM))
-    keepsakes = importlib.import_module("keepsakes")
+    keepsakes = shim_module("keepsakes")
 
     def restored(
         text: bytes, *records: tuple[int, float, int, int], since: float = 100.0, tag: str = "tty:0"
@@ -488,10 +517,7 @@ def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         found: bytes = keepsakes.picture(spec, since, tag)
         return found
 
-    yield restored
-    for name in set(sys.modules) - known:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SHIM)):
-            del sys.modules[name]
+    return restored
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +32,45 @@ def shim(tmp_path: Path) -> Iterator[Shim]:
 def kill_core(core: Core) -> None:
     os.kill(core.pid, signal.SIGKILL)
     core.close()
+
+
+# -- the end, alone ---------------------------------------------------------------------------------------------------
+
+
+def test_L36_alone_the_shim_ends_though_what_is_left_alone_lives_on(shim: Shim) -> None:
+    core = shim.open()
+    leader = "trap 'sleep 0.5; exit 0' TERM; sh -c 'trap \"\" TERM; sleep 9; :' & while :; do sleep 0.05; done"
+    core.order(spawn_order(shim, ["sh", "-c", leader], killgroup=False, stop=[[15, 5.0]]))
+    core.expect("spawned")
+    core.tell("exit 0")
+    kill_core(core)
+    began = time.monotonic()
+    shim.process.terminate()
+    shim.wait()
+    assert time.monotonic() - began < 2.5
+    for pid in shim.marked():  # what is left alone is nobody's to end
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not shim.marked())
+
+
+def test_a_complaint_that_nobody_reads_holds_the_shim_up_no_longer(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    shim = Shim(tmp_path, stderr=write)
+    os.close(write)
+    try:
+        core = shim.open()
+        core.order({"t": "no such order"})
+        core.expect("error")
+        core.order(spawn_order(shim, ["true"]))
+        core.expect("exited")
+    finally:
+        os.close(read)
+        shim.close()
 
 
 # -- the core dies and comes back ---------------------------------------------------------------------------------

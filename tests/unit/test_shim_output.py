@@ -222,6 +222,18 @@ def test_G08_a_line_longer_than_the_file_is_split_and_nothing_is_lost(shim: Shim
     assert {part.stat().st_size for part in parts} == {4096}
 
 
+def test_G08_a_file_that_becomes_exactly_full_is_rotated_and_its_job_goes_on(shim: Shim, core: Core) -> None:
+    """With nothing left to move and no room, splice says 0, which was taken for the end of the output."""
+    block, blocks = 65_536, 40
+    command = f"import os, time\nfor _ in range({blocks}): os.write(1, b'x' * {block}); time.sleep(0.005)"
+    out = sink(shim, "r", maxsize=4 * block, keep=99, compress=False)
+    core.order(spawn_order(shim, [*program("whoami")[:3], "-c", command], out=out))
+    assert core.expect("exited")["code"] == 0
+    written = [part.read_bytes() for part in (shim.state / "logs").glob("r*") if ".idx" not in part.name]
+    whole = [gzip.decompress(each) if each[:2] == b"\x1f\x8b" else each for each in written]
+    assert sum(map(len, whole)) == blocks * block
+
+
 @pytest.mark.parametrize("maxsize", [0, 1])
 def test_G08_an_absurd_maxsize_does_not_rotate_without_end(shim: Shim, core: Core, maxsize: int) -> None:
     core.order(spawn_order(shim, program("counter", 2000, 100), out=sink(shim, "r", maxsize=maxsize, keep=10_000)))

@@ -155,6 +155,18 @@ def test_L24_what_only_a_shim_before_us_knew_is_told_to_be_gone_when_it_is_to_be
     assert len(core.all("exited")) == 1
 
 
+def test_L24_a_lingering_run_that_ends_takes_no_record_of_the_next_run_with_it(shim: Shim, core: Core) -> None:
+    """Its descendants may have closed the lock, as daemons do; the file of that name is another run's then."""
+    helper = "import os, time\nif os.fork(): os._exit(0)\nos.closerange(3, 4096)\ntime.sleep(0.6)"
+    begin(shim, core, [*program("whoami")[:3], "-c", helper], killgroup=False)
+    assert core.expect("exited", run=1)["lingering"] == 1
+    begin(shim, core, program("sleeper"), run=2, killgroup=False)
+    core.expect("spawned", run=2)
+    core.expect("exited", run=1, lingering=0)
+    assert [path.name for path in (shim.state / "runs").glob("*.lock")] == ["job%3A0.lock"]
+    kill(core, run=2)
+
+
 def test_L24_what_lingers_and_ends_by_itself_is_told_once(shim: Shim, core: Core) -> None:
     begin(shim, core, ["sh", "-c", "sleep 0.3 & exit 5"])
     assert core.expect("exited")["lingering"] == 1

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from taskmaster_core import machine as m
+from taskmaster_core.intents import Intent, to_scale
+from taskmaster_core.plan import make_plan
 from taskmaster_core.shimlink import to_found
 from taskmaster_core.spec import Exit, Goal, Key, Restart, State
-from tests.world import TERM, World, job
+from taskmaster_core.supervisor import Persist, Supervisor
+from tests.world import TERM, World, config, job
 
 WEB = Key("web", 0)
 
@@ -155,6 +158,34 @@ def test_what_an_ended_run_left_behind_and_no_shim_knows_of_any_more_holds_no_st
     assert world.core.supervisor.procs[WEB].exit == Exit(code=0)
 
 
+def test_what_was_being_cleared_when_the_shim_died_is_cleared_before_the_next_run() -> None:
+    world = running(job("web", restart=Restart.NEVER))
+    run = world.shim.runs["web:0"]
+    world.shim.die(run, code=0, rest=2)
+    world.core.turn()
+    world.core.command(m.Start(), "web")
+    assert world.core.states() == {"web:0": "stopping"}
+    world.core.settle()  # this order dies with the shim
+    world.core.supervisor.link_lost(world.shim.now)
+    another(world)
+    world.born()
+    assert run.signals == [9]
+    assert world.core.states() == {"web:0": "running"}
+    assert world.shim.order == ["web:0/1", "web:0/2"]
+
+
+def test_what_an_ended_run_left_behind_is_known_to_a_core_that_has_no_memory_of_it() -> None:
+    world = running(job("web", restart=Restart.NEVER))
+    world.shim.die(world.shim.runs["web:0"], code=0, rest=2)
+    world.core.turn()
+    world.shim.memos.clear()  # both have died
+    world.replace_core()
+    world.core.turn()
+    world.born()
+    assert world.core.states() == {"web:0": "running"}
+    assert world.shim.order == ["web:0/1", "web:0/2"]
+
+
 def test_a_start_asked_for_while_there_is_no_shim_is_answered_by_the_run_that_lives() -> None:
     world = running(job("web"))
     lose(world)
@@ -231,3 +262,16 @@ def test_up_of_some_leaves_what_was_left_running_alone() -> None:
         "web:0": "running",
         "other:0": "stopped",
     }
+
+
+def test_what_was_edited_while_no_core_ran_makes_wishes_void() -> None:
+    wishes = [to_scale("web", 3), to_scale("kept", 3), Intent("gone", "down")]
+    supervisor = Supervisor(wishes)
+    before, after = config(job("web"), job("kept"), job("gone")), config(job("web", 2), job("kept"))
+    supervisor.outgrow(make_plan(before, after))
+    supervisor.boot(after, 2, {}, 5.0)
+    assert supervisor.widths == {"web": 2, "kept": 3}
+    persisted = [effect.changes for effect in supervisor.take() if isinstance(effect, Persist)]
+    assert [(change.target, change.kind) for changes in persisted for change in changes] == [
+        ("web:*", None), ("gone", None),
+    ]  # fmt: skip

@@ -88,6 +88,19 @@ def test_P06_any_json_is_a_request_or_refused(document: Any) -> None:
         wire.decode_request(json.dumps(document).encode())
 
 
+@pytest.mark.parametrize("depth", [10, 100, 600, 980, 990, 992, 994, 996, 1_000, 5_000])
+@pytest.mark.parametrize("form", ['{"v":1,"id":"a","op":"x","args":{"timeout":%s}}', '{"v":%s,"id":"a","op":"ping"}'])
+def test_P06_what_is_nested_without_end_is_refused(form: str, depth: int) -> None:
+    """Whoever shows such a thing recurses: a reader could end the core with one request."""
+    for opened, closed in (("[", "]"), ('{"a":', "}")):
+        with pytest.raises((BadRequest, WrongVersion)):
+            wire.decode_request((form % (opened * depth + "1" + closed * depth)).encode())
+
+
+def test_what_is_nested_as_deep_as_anybody_needs_is_a_request() -> None:
+    assert wire.decode_request(frame(args={"widths": {"web": 3}})).args == {"widths": {"web": 3}}
+
+
 @pytest.mark.parametrize("version", [0, 2, -1, "1", None, [], 10**400])
 def test_P07_another_version_is_told_as_such(version: Any) -> None:
     with pytest.raises(WrongVersion, match="this core speaks version 1, not"):
