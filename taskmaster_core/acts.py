@@ -138,8 +138,11 @@ def _remember_command(
     down = isinstance(stimulus, machine.Stop | machine.Kill)
     wanted = (key for key, proc in before.items() if not down or (proc.goal is Goal.UP and proc.state not in _ENDED))
     moved = [str(key) for key in wanted if str(key) not in refused]
-    if moved:
-        remember(ops, asked, history.command(_VERBS[type(stimulus)], asked.peer.who, time.time(), moved))
+    # What had ended was only told to stay so: a deed too, else an undo would take back the one before.
+    told = moved or [str(key) for key in before if str(key) not in refused]
+    if told:
+        deed = history.command(_VERBS[type(stimulus)], asked.peer.who, time.time(), told, undoable=bool(moved))
+        remember(ops, asked, deed)
 
 
 _ENDED = frozenset({State.EXITED, State.FATAL})

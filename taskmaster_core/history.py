@@ -20,6 +20,8 @@ NEVER = {
     "restart": "what ran before is gone",
     "signal": "a signal cannot be called back",
     "reset": "the counts are forgotten",
+    "stop": "nothing of it ran",
+    "kill": "nothing of it ran",
 }
 """Why some things cannot be undone."""
 
@@ -83,9 +85,9 @@ def read(text: object) -> History:
         return History()
 
 
-def command(verb: str, who: str, at: float, keys: Iterable[str]) -> Deed:
+def command(verb: str, who: str, at: float, keys: Iterable[str], *, undoable: bool = True) -> Deed:
     """Return the deed of a command to processes."""
-    return Deed(verb, who, at, tuple(keys), CONTRARY.get(verb, ""))
+    return Deed(verb, who, at, tuple(keys), CONTRARY.get(verb, "") if undoable else "")
 
 
 def scaling(who: str, at: float, before: dict[str, int]) -> Deed:

@@ -29,6 +29,9 @@ MAX_PAGE = 4 << 20
 
 TOPIC = "log."
 
+SOON = 0.2
+"""Seconds from a change of the processes to another look at their files: a start of many is one."""
+
 
 class LogOps:
     """Hold which files the shim watches, and for whom."""
@@ -36,13 +39,28 @@ class LogOps:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._watched: dict[str, list[tuple[Key, str]]] = {}
+        self._due = False
+        runtime.publisher.on_moved = self._moved
+
+    def _moved(self) -> None:
+        """Look again at what is to be watched, soon and once for many: processes have come, or write elsewhere now."""
+        if not self._due and self._anybody():
+            self._due = True
+            self._runtime.timers.at(self._runtime.now() + SOON, self._look_again)
+
+    def _look_again(self) -> None:
+        self._due = False
+        self.topics_changed()
+
+    def _anybody(self) -> bool:
+        server = self._runtime.server
+        return server is not None and any(topic.startswith(TOPIC) for topic in server.topics)
 
     def topics_changed(self) -> None:
         """Watch the files somebody subscribed to, and no others."""
         server = self._runtime.server
-        anything = server is not None and any(topic.startswith(TOPIC) for topic in server.topics)
         wanted: dict[str, list[tuple[Key, str]]] = {}
-        for key in self._runtime.supervisor.procs if anything else ():
+        for key in self._runtime.supervisor.procs if self._anybody() else ():
             if server is not None and server.wanted(f"{TOPIC}{key}"):
                 for stream, sink in self._runtime.files_of(key).items():
                     wanted.setdefault(sink["path"], []).append((key, stream))

@@ -26,6 +26,8 @@ BEAT_EVERY = 1.0
 STEP = 0.5
 """Seconds by which the wall clock may drift until what was told by it is told again (K01)."""
 
+_MOVES = frozenset({"added", "removed", "started"})
+
 
 class Publisher:
     """Hold the events that are written but not yet published, and the rhythm of states and beats."""
@@ -43,6 +45,8 @@ class Publisher:
         """Write into views what is known of cpu and memory."""
         self.wall_offset: Callable[[], float] = lambda: 0.0
         """Return what makes Unix time of an instant, now."""
+        self.on_moved: Callable[[], None] = lambda: None
+        """Called when processes came or went, or began another run: what is written elsewhere now."""
         self._offset: float | None = None
         self._journal = journal
         self._eventlog = eventlog
@@ -63,6 +67,8 @@ class Publisher:
         self._rows.append(EventRow(self.seq, self.boot, wall, fact.type, fact.key, cause, data, fact.cause.request))
         self._unpublished.append(event)
         self._unlogged.append(event)
+        if fact.type in _MOVES:
+            self.on_moved()
 
     def recover(self, rows: Iterable[EventRow]) -> None:
         """Take over events that the core before had numbered and told the shim, but not the journal."""

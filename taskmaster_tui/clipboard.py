@@ -62,7 +62,10 @@ def _program(environ: Mapping[str, str]) -> tuple[str, ...] | None:
 
 def _piped(program: tuple[str, ...], data: bytes) -> bool:
     try:
-        return subprocess.run(program, input=data, check=False, timeout=2, capture_output=True).returncode == 0
+        # no pipes: what such a program leaves in the background to serve the clipboard would keep them open
+        return subprocess.run(
+            program, input=data, check=False, timeout=2, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ).returncode == 0  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return False
 

@@ -68,6 +68,10 @@ class Commander:
             if not await self.agrees(Question("Undo", [clean(planned["text"])])):
                 self._app.say("nothing was done")
                 return
+            again = await self._app.link.call("undo", args={"plan": True})
+            if any(again.get(name) != planned.get(name) for name in ("op", "select", "args")):
+                self._app.say("nothing was undone: somebody has done something else meanwhile", "warn")
+                return
             if planned.get("op") == "rollback":  # it writes files, which is our own command's to do
                 await self._app.undo_reload()
                 return

@@ -5,6 +5,7 @@ It decides what an answer means. Each dialog is loaded when it is wanted, so tha
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from taskmaster_core.logs.sanitize import clean
@@ -29,13 +30,13 @@ class Dialogs:
         """Offer every command."""
         from taskmaster_tui.screens.palette import Palette  # noqa: PLC0415  # a dialog is loaded when it is wanted
 
-        self.tm.push_screen(Palette(self.tm), self._commanded)
+        self.tm.push_screen(Palette(self.tm), self._meant_now())
 
     def do_app_keys(self) -> None:
         """Show every key."""
         from taskmaster_tui.screens.keysheet import KeySheet  # noqa: PLC0415  # the same
 
-        self.tm.push_screen(KeySheet(self.tm), self._commanded)
+        self.tm.push_screen(KeySheet(self.tm), self._meant_now())
 
     def do_app_settings(self) -> None:
         """Show the settings."""
@@ -93,11 +94,23 @@ class Dialogs:
             return
         self.tm.say(clean(f"saved {path}.svg and {path}.txt"), "good")
 
-    async def _commanded(self, wish: str | None) -> None:
+    def _meant_now(self) -> Callable[[str | None], Awaitable[None]]:
+        """Return what carries a choice out, about what is selected now: lists go on living behind a dialog."""
+        meant = self._selectors()
+        return lambda wish: self._commanded(wish, meant)
+
+    def _selectors(self) -> tuple[str, ...]:
+        return self.tm.view.selection().selectors if self.tm.view is not None else ()
+
+    async def _commanded(self, wish: str | None, meant: tuple[str, ...]) -> None:
         """Carry out what was chosen: an action, or a verb with its object."""
         if not wish:
             return
         if wish in BY_ID:
+            if "rows" in BY_ID[wish].needs.split() and meant != self._selectors():
+                now = ", ".join(self._selectors()) or "nothing"
+                self.tm.say(clean(f"nothing was done: {now} is selected now, no longer {', '.join(meant)}"), "warn")
+                return
             await self.tm.perform(wish)
             return
         verb, _, what = wish.partition(" ")

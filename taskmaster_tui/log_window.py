@@ -93,7 +93,8 @@ class LogWindow:
 
     def number_of_byte(self, wanted: int) -> int | None:
         """Return the row that about so many bytes are before, None if it is not in memory."""
-        if not self.bytes_before(self.first) <= wanted <= self.chunks[-1].before + self.chunks[-1].size:
+        last = self.chunks[-1] if self.chunks else None
+        if last is None or not self.bytes_before(self.first) <= wanted <= last.before + last.size:
             return None
         return self.first + bisect_left(range(self.first, self.end - 1), wanted, key=self.bytes_before)
 

@@ -30,7 +30,13 @@ class Managing:
 
     def do_app_undo(self) -> None:
         """Take the last action back."""
-        self.tm.run_worker(self.tm.commander.undo(), group="orders")
+        if self._busy_with("undo"):
+            self.tm.say("an undo is under way", "warn")
+        else:
+            self.tm.run_worker(self.tm.commander.undo(), group="undo")
+
+    def _busy_with(self, group: str) -> bool:
+        return any(worker.group == group and not worker.is_finished for worker in self.tm.workers)
 
     def do_core_retry(self) -> None:
         """Try again now."""
@@ -55,7 +61,7 @@ class Managing:
 
     def do_core_upgrade(self) -> None:
         """Replace core and shim by the release that is installed now."""
-        if any(worker.group == "upgrade" and not worker.is_finished for worker in self.tm.workers):
+        if self._busy_with("upgrade"):
             self.tm.say("an upgrade is under way", "warn")
         else:
             self.tm.run_worker(self._upgrade(), group="upgrade")
@@ -78,7 +84,10 @@ class Managing:
             self.tm.say(clean(f"{error}"), "error")
             return
         self.tm.screen.refresh(layout=True)
-        said = {0: ("saved", "good"), 6: ("not saved: the file would be invalid", "error")}
+        core = self.tm.world.core
+        applied = core is None or core.autoreload == "apply"
+        saved = "saved and applied" if applied else "saved, not applied: the Config view shows the plan"
+        said = {0: (saved, "good"), 6: ("not saved: the file would be invalid", "error")}
         self.tm.say(*said.get(status, (f"the editor ended with status {status}: nothing was changed", "warn")))
 
     async def attach(self, key: str) -> None:

@@ -59,7 +59,7 @@ class Remembering:
             setattr(self.tm.preferences, name, value)
         try:
             settings.save_preferences(settings.preferences_path(), changes)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: the file there is makes no sense
             self.tm.say(clean(f"not kept for the next time: {error}"), "warn")
 
     def remember(self, **changes: Any) -> None:

@@ -238,7 +238,19 @@ def edit(call: Call) -> int:
         raise NotAsAsked(f"{path} was changed by somebody else meanwhile; nothing was written")
     write_atomically(path, new)
     call.out.hint(f"wrote {path}")
-    return _apply(call)
+    return _as_saved(call)
+
+
+def _as_saved(call: Call) -> int:
+    """Apply what was edited where saving does so; where the core is to ask first, or to leave it, say what is next."""
+    try:
+        policy = call.ask("status", [])["core"].get("autoreload", "apply")
+    except NoCore:
+        policy = "apply"  # says that no core runs
+    if policy == "apply":
+        return _apply(call)
+    call.out.hint(f"not applied (autoreload is {policy}): taskmaster reload --plan, taskmaster reload")
+    return ExitStatus.DONE
 
 
 def _first_error(path: str, text: str) -> int | None:

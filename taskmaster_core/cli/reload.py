@@ -13,10 +13,13 @@ from taskmaster_core.cli.call import Call
 from taskmaster_core.cli.logs import stamp
 from taskmaster_core.cli.out import Out, plural
 from taskmaster_core.cli.status import problem_line
-from taskmaster_core.errors import ConfigInvalid, ExitStatus, NoSuchJob
+from taskmaster_core.errors import ConfigInvalid, ExitStatus, NoSuchJob, NotAsAsked
 from taskmaster_core.logs.sanitize import clean
 
 Document = dict[str, Any]
+
+_OURS_ALONE = 0o600
+"""The mode of a file that is written back and is not there: an envfile may hold secrets."""
 
 _STYLES = {"+": "good", "-": "bad", "~": "busy", "=": "dim"}
 
@@ -88,19 +91,33 @@ def go_back(call: Call, number: int, *, undo: bool = False) -> int:
     """Write back the files of a generation and apply them; `undo`: that is to take back the last reload."""
     old: Document = call.ask("generation", [], number=number)
     changed = [path for path, text in old["texts"].items() if _text_of(path) != text]
+    more = _not_in(call, old)
+    if more and not changed:
+        raise NotAsAsked(
+            f"generation {number} did not have {', '.join(more)}; there is nothing to write back",
+            "move it away, then: taskmaster reload",
+        )
     if changed:
         call.confirm(f"write {', '.join(changed)} as in generation {number}?")
         from taskmaster_core.config.edit import write_atomically  # noqa: PLC0415  # the config package costs 100 ms
 
         for path in changed:
-            write_atomically(path, old["texts"][path])
+            write_atomically(path, old["texts"][path], _OURS_ALONE)
             call.out.hint(f"wrote {path}")
     plan = ask_reload(call, {"plan": False, "undo": True} if undo else {"plan": False})
     if call.options.json:
         call.out.data(plan)
     else:
         print_plan(call.out, plan, applied=True)
+    for path in more:
+        call.out.hint(f"generation {number} did not have {path}: it stays as it is")
     return ExitStatus.DONE
+
+
+def _not_in(call: Call, old: Document) -> list[str]:
+    """Return the files of the config in force that an earlier generation did not have: nobody but you removes them."""
+    present: Document = call.ask("generation", [], number=call.ask("status", [])["core"]["generation"])
+    return [path for path in present["texts"] if path not in old["texts"] and os.path.exists(path)]
 
 
 def _list(call: Call, known: list[Document]) -> int:

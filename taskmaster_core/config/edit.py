@@ -124,9 +124,10 @@ def locate(text: str, job: str) -> int | None:
     return None
 
 
-def write_atomically(path: str, text: str) -> None:
+def write_atomically(path: str, text: str, mode: int = 0o644) -> None:
     """Replace a file's content as one step, keeping its mode and owner; raise OSError with the old file intact.
 
+    `mode` is that of a file that is not there yet.
     A symbolic link stays: what it points to is replaced.
     """
     target = os.path.realpath(path)
@@ -135,7 +136,7 @@ def write_atomically(path: str, text: str) -> None:
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-            _keep_owner(target, file.fileno())
+            _keep_owner(target, file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, target)
@@ -146,11 +147,11 @@ def write_atomically(path: str, text: str) -> None:
     _sync(directory)
 
 
-def _keep_owner(target: str, descriptor: int) -> None:
+def _keep_owner(target: str, descriptor: int, mode: int) -> None:
     try:
         status = os.stat(target)
     except FileNotFoundError:
-        os.fchmod(descriptor, 0o644)
+        os.fchmod(descriptor, mode)
         return
     with contextlib.suppress(PermissionError):  # only root may give a file away; the content matters more
         os.fchown(descriptor, status.st_uid, status.st_gid)

@@ -174,10 +174,8 @@ class Run(Kinship):
                 os.killpg(self.pid, signum)  # the leader is not reaped: nobody else can have this number
             elif self._end is None:
                 signal.pidfd_send_signal(self._pidfd, signum)
-        except ProcessLookupError:
-            pass  # it ended at this moment; its exit is on the way
-        except PermissionError:
-            pass  # it became somebody else (sudo): what does not end is told as such
+        except (ProcessLookupError, PermissionError):
+            pass  # it ended at this moment, its exit is on the way; or it became another user (sudo), and lives
 
     def kill(self, *, whole: bool) -> None:
         """Send SIGKILL to the tree or to the leader alone."""

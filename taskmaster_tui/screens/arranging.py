@@ -163,19 +163,13 @@ class Arranging(Listing):
 
     def do_jobs_filter(self) -> None:
         """Type a filter; the rows follow as it is typed."""
-        self.query_one("#jobs-filter", FilterLine).ask(self.rows.filter)
+        self.query_one("#jobs-filter", FilterLine).ask(self.rows.filter, self.rowtree)
 
-    @on(FilterLine.Changed)
-    def _filtered(self, event: FilterLine.Changed) -> None:
-        if event.line.id == "jobs-filter":
-            self.rows.filter = event.text
-            self.rebuild()
-            self.keep()
-
-    @on(FilterLine.Done)
-    def _filter_done(self, event: FilterLine.Done) -> None:
-        if event.line.id == "jobs-filter":
-            self.rowtree.focus()
+    def filtered(self, text: str) -> None:
+        """Show what matches."""
+        self.rows.filter = text
+        self.rebuild()
+        self.keep()
 
     def do_jobs_problems(self) -> None:
         """Show only what failed, or all again."""

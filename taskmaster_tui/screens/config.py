@@ -95,6 +95,7 @@ class ConfigView(Planning):
     def open(self, part: str) -> None:
         """Show a part and ask for what it shows."""
         self.part = part
+        self._owing = False
         self.query_one(Parts).refresh()
         self.rowtree.display = part != "file"
         self.query_one("#config-file").display = part == "file"
@@ -132,6 +133,7 @@ class ConfigView(Planning):
             self.open_problems()
             return
         except TaskmasterError as error:
+            self._owing = True
             self._says(clean(f"{error.message}"), "error")
             return
         self.plan = msgspec.convert(found, PlanView)
@@ -181,6 +183,7 @@ class ConfigView(Planning):
         try:
             self._generations = await self.tm.link.call("generations", timeout=10)
         except TaskmasterError as error:
+            self._owing = True
             self._says(clean(error.message), "error")
             return
         core = self.tm.world.core
@@ -249,7 +252,8 @@ class ConfigView(Planning):
 
     def changed(self, change: Change) -> None:
         """Ask again when a config was applied or refused."""
-        if any(event.type in ("reloaded", "config_error", "reload_refused") for event in change.events):
+        back = self._owing and (change.world or change.health) and self.tm.context.live
+        if back or any(event.type in ("reloaded", "config_error", "reload_refused") for event in change.events):
             self.open(self.part)
         elif change.world:
             self.query_one(Parts).request()

@@ -44,7 +44,7 @@ class EventsView(Acting, Endless):
         """Hold a list."""
         with Container(id="events-pane", classes="pane"):
             yield RowTree(self.rows, EVENT_COLUMNS, id="events-tree", empty="nothing happened yet", marks=False)
-            yield FilterLine(id="events-filter", prompt="/ ")
+            yield FilterLine(id="events-filter", prompt="/ ", told=self._filtered)
 
     def on_mount(self) -> None:
         """Begin with the newest."""
@@ -207,17 +207,12 @@ class EventsView(Acting, Endless):
 
     def do_events_filter(self) -> None:
         """Type a filter."""
-        self.query_one("#events-filter", FilterLine).ask(self.rows.filter)
+        self.query_one("#events-filter", FilterLine).ask(self.rows.filter, self.rowtree)
 
-    @on(FilterLine.Changed)
-    def _filtered(self, event: FilterLine.Changed) -> None:
-        self.rows.filter = event.text
+    def _filtered(self, text: str) -> None:
+        self.rows.filter = text
         self.rows.rebuild()
         self._show()
-
-    @on(FilterLine.Done)
-    def _filter_done(self, event: FilterLine.Done) -> None:
-        self.rowtree.focus()
 
     def do_events_follow(self) -> None:
         """Stay at the newest, or stay here."""

@@ -171,8 +171,9 @@ class JobForm(ModalScreen[bool]):
 
     def action_save(self) -> None:
         """Write it, and let the core take it."""
-        if self._valid:
-            self.run_worker(self._save(), group="save", exclusive=True)
+        if self._valid and not any(each.group == "save" and not each.is_finished for each in self.workers):
+            self._say("saving…", valid=True)
+            self.run_worker(self._save(), group="save")
 
     async def _save(self) -> None:
         status, out, err = await outside.quietly(self._command())

@@ -48,7 +48,7 @@ class JobsView(Acting, Arranging):
         self.rows = self.restored()
         with Container(id="jobs-pane", classes="pane"):
             yield RowTree(self.rows, JobRows.COLUMNS, id="jobs-tree", empty="")
-            yield FilterLine(id="jobs-filter", prompt="/ ")
+            yield FilterLine(id="jobs-filter", prompt="/ ", told=self.filtered)
         yield Detail(id="detail", classes="pane")
 
     def on_mount(self) -> None:

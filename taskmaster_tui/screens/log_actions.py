@@ -45,7 +45,7 @@ class LogMoves(Widget):
     def searched(self) -> bool:
         """Tell whether something is searched for."""
         try:
-            return self.log_view.pager.match is not None
+            return bool(self.log_view.search_state.text)
         except NoMatches:
             return False
 
@@ -159,6 +159,7 @@ class LogActions(LogMoves):
         super().__init__(id=id)
         self._selectors: tuple[str, ...] | None = None
         self._logs: object = None
+        self._watched: set[str] = set()
 
     @property
     def tm(self) -> TaskmasterApp:
@@ -191,7 +192,8 @@ class LogActions(LogMoves):
             self.tm.link.watch_logs(set())
             return
         keys = [each for selector in chosen for each in self.tm.world.keys_of(selector)]
-        self.tm.link.watch_logs(set(keys) if chosen else {""})
+        self._watched = set(keys)
+        self.tm.link.watch_logs(self._watched if chosen else {""})
         self._logs = self.tm.link.logs
         self.log_view.show(chosen, labels=not chosen or len(keys) > 1, empty=self._empty(keys))
         self.run_worker(self._fetch_marks(chosen), group="marks", exclusive=True)
@@ -235,11 +237,26 @@ class LogActions(LogMoves):
         if change.health and self.tm.link.logs is not self._logs:
             self._logs = self.tm.link.logs  # the core is gone and its files are here, or it is back
             self.log_view.reread()
+        if change.world and self._selectors:
+            self._watch_new(self._selectors)
         if change.logs:
             self.log_view.grew(change.logs)
         if change.events:
             meant = [event for event in change.events if event.type in _REMARKS and self._means(event.key)]
             self._remark(meant)
+
+    def _watch_new(self, selectors: Sequence[str]) -> None:
+        """Follow the processes that have come since, too; say whose each line is once there are several."""
+        keys = {each for selector in selectors for each in self.tm.world.keys_of(selector)}
+        if keys == self._watched:
+            return
+        new, self._watched = keys - self._watched, keys
+        self.tm.link.watch_logs(keys)
+        if len(keys) > 1 and not self.log_view.pager.labels:
+            self.log_view.pager.labels = True
+            self.log_view.pager.refresh()
+        if new:
+            self.log_view.grew(new)
 
     def tick(self) -> None:
         """Let ages grow; and look for new output where no core is there to tell of it."""

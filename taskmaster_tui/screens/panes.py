@@ -94,6 +94,8 @@ class TextPane(VerticalScroll):
         self._op = op
         self._lines = lines
         self._row: str | None = None
+        self._owing = False
+        """What is shown is not of the row: it is asked for once it can be."""
 
     @property
     def tm(self) -> TaskmasterApp:
@@ -106,22 +108,31 @@ class TextPane(VerticalScroll):
 
     def about(self, row_id: str | None) -> None:
         """Ask for another row."""
-        self._row = row_id
         if row_id is not None and self.tm.context.live:
             self.run_worker(self._fetch(row_id), group="facts", exclusive=True)
+        elif row_id is not None and row_id != self._row:
+            self._owing = True
+            self.query_one(Card).set_lines([[Piece("the core cannot be asked now", "dim")]])
+        self._row = row_id
 
     async def _fetch(self, row_id: str) -> None:
         try:
             found = await self.tm.link.call(self._op, [row_id] if self._op == "show" else [], timeout=10)
         except TaskmasterError as error:
+            self._owing = True
             self.query_one(Card).set_lines([[Piece(clean(error.message), "error")]])
             return
+        self._owing = False
         if row_id == self._row:
             self.query_one(Card).set_lines(self._lines(found, row_id, self.tm))
 
     def changed(self, change: Change) -> None:
         """Ask again when the row changed."""
-        if self._row is not None and not change.keys.isdisjoint(self.tm.world.keys_of(self._row)):
+        if self._row is None:
+            return
+        owed = self._owing and (change.world or change.health) and self.tm.context.live
+        if owed or not change.keys.isdisjoint(self.tm.world.keys_of(self._row)):
+            self._owing = False
             self.about(self._row)
 
 

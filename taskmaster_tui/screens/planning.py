@@ -32,6 +32,8 @@ class Planning(Listing):
         self.left_out: set[str] = set()
         self._generations: list[dict[str, Any]] = []
         self._problems: list[dict[str, Any]] = []
+        self._owing = False
+        """What is shown could not be asked for."""
 
     def open(self, part: str) -> None:
         """Show a part and ask for what it shows."""

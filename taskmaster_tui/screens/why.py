@@ -23,8 +23,11 @@ class Why(TextDialog):
         super().__init__(f"Why? {', '.join(selectors)}", "…")
         self._selectors = list(selectors)
 
-    async def on_mount(self) -> None:
-        """Ask."""
+    def on_mount(self) -> None:
+        """Ask, beside the screen: it can be left while the core is silent."""
+        self.run_worker(self._fetch())
+
+    async def _fetch(self) -> None:
         app = cast("TaskmasterApp", self.app)
         try:
             found = await app.link.call("why", self._selectors, timeout=10)

@@ -1,10 +1,11 @@
 """A line to type a filter or a search into; it takes no room while nobody types.
 
-It decides nothing about what the text means: it tells every change, and when it is done.
+It decides nothing about what the text means: it tells every change, at once: the next key may ask for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
@@ -12,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 
@@ -21,23 +22,11 @@ class FilterLine(Horizontal):
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "drop", "Clear"), ("down,up,tab", "keep", "Back to the list")]
 
-    class Changed(Message):
-        """The text is another one now."""
-
-        def __init__(self, line: FilterLine, text: str) -> None:
-            super().__init__()
-            self.line, self.text = line, text
-
-    class Done(Message):
-        """The person is done: with Enter, or dropped it (the text is then empty)."""
-
-        def __init__(self, line: FilterLine, text: str, *, kept: bool) -> None:
-            super().__init__()
-            self.line, self.text, self.kept = line, text, kept
-
-    def __init__(self, *, prompt: str, id: str | None = None) -> None:  # noqa: A002  # Textual's word
+    def __init__(self, *, prompt: str, told: Callable[[str], None], id: str) -> None:  # noqa: A002  # Textual's word
         super().__init__(id=id, classes="filter-line")
         self._prompt = prompt
+        self._told = told
+        self._back: Widget | None = None
 
     def compose(self) -> ComposeResult:
         """Show the prompt and the text."""
@@ -48,10 +37,9 @@ class FilterLine(Horizontal):
         """Begin unseen."""
         self.display = False
 
-    def ask(self, text: str = "", prompt: str = "") -> None:
-        """Open the line with a text in it."""
-        if prompt:
-            self.query_one(Static).update(Content(prompt))
+    def ask(self, text: str, back: Widget) -> None:
+        """Open the line with a text in it; the focus goes `back` there when it is done."""
+        self._back = back
         field = self.query_one(Input)
         with self.prevent(Input.Changed):
             field.value = text
@@ -63,7 +51,7 @@ class FilterLine(Horizontal):
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
         if self.display:
-            self.post_message(self.Changed(self, event.value))
+            self._told(event.value)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -72,13 +60,10 @@ class FilterLine(Horizontal):
 
     def action_keep(self) -> None:
         """Keep what was typed."""
-        self._close(self.query_one(Input).value, kept=True)
+        self.display = False
+        self.screen.set_focus(self._back)  # at once, as above
 
     def action_drop(self) -> None:
         """Take what was typed away."""
-        self.post_message(self.Changed(self, ""))
-        self._close("", kept=False)
-
-    def _close(self, text: str, *, kept: bool) -> None:
-        self.display = False
-        self.post_message(self.Done(self, text, kept=kept))
+        self._told("")
+        self.action_keep()

@@ -261,6 +261,18 @@ def test_the_examples_of_the_protocol_page_are_what_the_code_speaks() -> None:
         assert msgspec.json.decode(wire.encode(decoded)).items() >= msgspec.json.decode(text).items()
 
 
+def test_who_listens_to_all_output_hears_processes_that_came_later(daemon: Start) -> None:
+    d = daemon('[[task]]\nname = "web"\ncmd = "sh -c \'while :; do echo x; sleep 0.1; done\'"\n')
+    d.wait_state("web:0", "running")
+    with zmq.Context() as context, context.socket(zmq.SUB) as heard:
+        heard.linger = 0
+        heard.subscribe(b"log.")
+        heard.connect(f"ipc://{d.places.events}")
+        assert heard.poll(10_000)
+        d.request("scale", "web", n=2)
+        d.wait(lambda: heard.poll(1_000) and heard.recv_multipart()[0] == b"log.web:1", 10.0, "it is heard")
+
+
 def test_every_operation_is_on_the_protocol_page() -> None:
     page = (ROOT / "docs" / "protocol.md").read_text()
     assert [op for op in TABLE if f"`{op}`" not in page] == []

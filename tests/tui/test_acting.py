@@ -244,10 +244,33 @@ async def test_undo_tells_what_it_would_do_and_then_does_it(core: FakeCore):
         assert str(PLANNED["text"]) in stage.text
         assert sent(stage) == [("undo", [], {"plan": True})]
         await stage.press("y")
-        await stage.asked("undo", 2)
+        await stage.asked("undo", 3)
         await stage.settled()
-        assert sent(stage)[1] == ("undo", [], {"confirmed": True})
+        assert sent(stage)[1:] == [("undo", [], {"plan": True}), ("undo", [], {"confirmed": True})]
         assert stage.status == "undone: started web"
+
+
+async def test_undo_takes_nothing_back_that_was_not_agreed_to(core: FakeCore):
+    plans = iter([PLANNED, PLANNED | {"select": ["db:0"]}])
+    core.on("undo", lambda request: next(plans))
+    async with running(core) as stage:
+        await stage.press("u")
+        await stage.on_dialog("Confirm")
+        await stage.press("u", "y")
+        await stage.until(lambda: "somebody has done something else" in stage.status)
+        assert [args for _, _, args in sent(stage)] == [{"plan": True}, {"plan": True}]
+
+
+async def test_the_palette_does_nothing_to_what_has_taken_the_place_of_what_it_was_opened_for(core: FakeCore):
+    async with running(core) as stage:
+        await stage.at("cron")
+        await stage.press("colon")
+        await stage.on_dialog("Palette")
+        await stage.type("kill")
+        stage.jobs.rowtree.move_to("web")  # the list lives on behind it: what was selected may be gone
+        await stage.press("enter")
+        await stage.until(lambda: "nothing was done: web is selected now" in stage.status)
+        assert sent(stage) == []
 
 
 async def test_undo_that_is_not_agreed_to_does_nothing(core: FakeCore):

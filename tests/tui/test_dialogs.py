@@ -644,7 +644,7 @@ async def test_editing_opens_our_own_command_at_the_job(core: FakeCore, monkeypa
         await stage.press("e")
         await stage.settled()
         assert ran.pop() == ["edit", "web"]
-        assert stage.status == "saved"
+        assert stage.status == "saved and applied"
         await stage.press("E")
         await stage.settled()
         assert ran.pop()[-1] == "edit"

@@ -356,9 +356,47 @@ def test_rollback_writes_back_the_generation_before_and_reloads(fake: FakeCore, 
     fake.on("generations", known).on("status", status(generation=3)).on("reload", PLAN)
     fake.on("generation", {"number": 2, "texts": {str(file): "# older\n"}})
     assert cli("rollback").status == 0
-    assert fake.last("generation")["args"] == {"number": 2}
+    assert {"number": 2} in [request["args"] for request in fake.requests if request["op"] == "generation"]
     assert file.read_text() == "# older\n"
     assert fake.ops()[-1] == "reload"
+
+
+def test_rollback_of_a_file_that_came_says_that_only_you_can_remove_it(
+    fake: FakeCore, cli: Cli, file: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "b.toml"
+    more.write_text("# b\n")
+    known = [{"number": number, "at": 0.0, "cause": {"kind": "reload"}, "jobs": 1} for number in (2, 3)]
+    texts = {2: {str(file): file.read_text()}, 3: {str(file): file.read_text(), str(more): "# b\n"}}
+    fake.on("generations", known).on("status", status(generation=3))
+    fake.on("generation", lambda request: {"texts": texts[request["args"]["number"]]})
+    said = cli("rollback")
+    assert (said.status, fake.ops().count("reload")) == (1, 0)
+    assert f"generation 2 did not have {more}" in said.err
+    assert more.exists()
+
+
+def test_rollback_keeps_a_file_that_it_brings_back_to_you(
+    fake: FakeCore, cli: Cli, file: Path, tmp_path: Path
+) -> None:
+    known = [{"number": number, "at": 0.0, "cause": {"kind": "reload"}, "jobs": 1} for number in (2, 3)]
+    fake.on("generations", known).on("status", status(generation=3)).on("reload", PLAN)
+    fake.on("generation", {"texts": {str(tmp_path / "web.env"): "SECRET=hush\n"}})
+    assert cli("rollback").status == 0
+    assert (tmp_path / "web.env").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("policy", ["ask", "off"])
+def test_edit_applies_nothing_where_saving_does_not(
+    fake: FakeCore, cli: Cli, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    editor(monkeypatch, tmp_path, 'echo "# more" >> "$1"')
+    fake.on("status", status(autoreload=policy, config=[str(file)]))
+    said = cli("edit")
+    assert said.status == 0
+    assert file.read_text().endswith("# more\n")
+    assert f"not applied (autoreload is {policy})" in said.err
+    assert "reload" not in fake.ops()
 
 
 def test_rollback_with_nothing_before_is_no_such(fake: FakeCore, cli: Cli) -> None:
