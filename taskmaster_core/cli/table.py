@@ -361,7 +361,7 @@ COMMANDS: tuple[Command, ...] = (
         "edit the config file at a job, checked before it is written",
         "edit:edit",
         (Arg(("job",), "where the cursor goes", {"nargs": "?", "metavar": "JOB"}, "job"),),
-        "Uses $VISUAL, else $EDITOR, on a copy.",
+        "Uses $VISUAL, else $EDITOR, on a copy. What is saved is applied where saving does so (autoreload).",
     ),
     Command(
         "rollback",
