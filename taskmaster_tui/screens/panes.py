@@ -112,7 +112,8 @@ class TextPane(VerticalScroll):
             self.run_worker(self._fetch(row_id), group="facts", exclusive=True)
         elif row_id is not None and row_id != self._row:
             self._owing = True
-            self.query_one(Card).set_lines([[Piece("the core cannot be asked now", "dim")]])
+            for card in self.query(Card):  # it may be told of a row before it is laid out
+                card.set_lines([[Piece("the core cannot be asked now", "dim")]])
         self._row = row_id
 
     async def _fetch(self, row_id: str) -> None:
@@ -276,7 +277,8 @@ class EventPane(Container):
 
     @property
     def _at_last(self) -> bool:
-        return self.query_one(RowTree).cursor_id == next(reversed(self._rows.ids()), None)
+        tree = next(iter(self.query(RowTree)), None)
+        return tree is None or tree.cursor_id == next(reversed(self._rows.ids()), None)
 
     def changed(self, change: Change) -> None:
         """Add what happened."""
@@ -299,7 +301,9 @@ class EventPane(Container):
             self._show(live=True, last=last)
 
     def _show(self, *, live: bool, last: bool) -> None:
-        tree = self.query_one(RowTree)
+        tree = next(iter(self.query(RowTree)), None)
+        if tree is None:
+            return  # it was told of a row before it is laid out
         tree.empty = "nothing happened yet" if self._journal >= 0 else "the journal cannot be read now"
         self._rows.now = self.tm.now()
         tree.rows_changed(live=live)

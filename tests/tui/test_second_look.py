@@ -80,3 +80,14 @@ async def test_a_plan_that_could_not_be_made_is_made_once_the_core_is_back(core:
         core.restart()
         await stage.until(lambda: "reload" in core.ops(), 10)
         await stage.until(lambda: "does not answer" not in stage.text)
+
+
+@pytest.mark.parametrize("tab", ["L", "i"])
+async def test_a_tab_that_is_opened_first_while_no_core_answers_says_so_or_nothing(core: FakeCore, tab: str):
+    async with running(core) as stage:
+        await stage.at("cron:0")
+        core.stop()
+        await stage.until(lambda: not stage.app.context.live)
+        await stage.press(tab)
+        await stage.at("db")
+        assert stage.app.is_running
