@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from textual.widgets import Input
 
 from taskmaster_tui.screens.log_actions import LogActions
+from taskmaster_tui.widgets.line_pager import LinePager
 from tests.fakecore import FakeCore, event, job, process, status
 from tests.tui.support import config_of, running, scripted
 
@@ -40,7 +42,10 @@ async def test_a_question_why_that_nobody_answers_can_be_left(core: FakeCore):
 async def test_an_expression_that_paints_no_hits_can_be_gone_through_too(core: FakeCore):
     async with running(core) as stage:
         await stage.at("cron")
-        await stage.press("tab", "slash")
+        await stage.press("tab")
+        await stage.until(lambda: isinstance(stage.app.focused, LinePager))
+        await stage.press("slash")
+        await stage.until(lambda: isinstance(stage.app.focused, Input))
         await stage.type("error.*user=1+")
         await stage.press("enter")
         await stage.until(lambda: stage.app.query_one(LogActions).searched)
