@@ -122,8 +122,11 @@ def _act(
     _remember_command(ops, asked, stimulus, before, {each.key for each in refused})
     known = {each.key: _already(each, stimulus) for each in refused}
     bad = [each for each in known.values() if not each.ok]
-    open_ = {key: proc for key, proc in before.items() if str(key) not in {each.key for each in bad}}
-    runs = {key: waits.run_before(proc, stimulus, so=str(key) in known) for key, proc in open_.items()}
+    wrong = {each.key for each in bad}
+    runs = {
+        key: waits.run_before(proc, stimulus, so=str(key) in known)
+        for key, proc in before.items() if str(key) not in wrong
+    }  # fmt: skip
     if not wait or judge is None:
         done = Done([_now(ops, key, known.get(str(key))) for key in keys], not bad)
         ops.runtime.after_commit(lambda: ops.runtime.reply(asked, done))

@@ -11,6 +11,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import uuid4
 
@@ -298,7 +299,8 @@ class _Parts:
         newest = {run["key"]: run["run"] for run in reversed(runs)}  # of several of a process the newest comes first
         restored = memos.restore(texts, declared, newest)
         idle, living = self._asked.idle and first, {shimlink.run_of(run)[0] for run in runs}
-        left = {shimlink.run_of(run)[0]: run["run"] for run in sorted(self._hello.get("left") or (), key=_number)}
+        ended = sorted(self._hello.get("left") or (), key=itemgetter("run"))  # the newest counts
+        left = {shimlink.run_of(run)[0]: run["run"] for run in ended}
         past = memos.past_runs(texts)
         runtime.supervisor.boot(declared, number, restored, now, past, idle=idle, living=living, left=left)
         for run in runs:
@@ -309,7 +311,3 @@ class _Parts:
         runtime.supervisor.booted(now)
         if before is not None and before.ending is not None:  # the core before died in the midst of an ordered stop
             runtime.supervisor.shut_down(before.ending, now, Cause("core"), "everything is being stopped")
-
-
-def _number(run: dict[str, Any]) -> int:
-    return int(run["run"])

@@ -30,12 +30,13 @@ class Managing:
 
     def do_app_undo(self) -> None:
         """Take the last action back."""
-        if self._busy_with("undo"):
+        if self.busy_with("undo"):
             self.tm.say("an undo is under way", "warn")
         else:
             self.tm.run_worker(self.tm.commander.undo(), group="undo")
 
-    def _busy_with(self, group: str) -> bool:
+    def busy_with(self, group: str) -> bool:
+        """Tell whether a worker of a group is under way."""
         return any(worker.group == group and not worker.is_finished for worker in self.tm.workers)
 
     def do_core_retry(self) -> None:
@@ -61,7 +62,7 @@ class Managing:
 
     def do_core_upgrade(self) -> None:
         """Replace core and shim by the release that is installed now."""
-        if self._busy_with("upgrade"):
+        if self.busy_with("upgrade"):
             self.tm.say("an upgrade is under way", "warn")
         else:
             self.tm.run_worker(self._upgrade(), group="upgrade")

@@ -60,9 +60,9 @@ class Recent(deque[wire.Event]):
             self.journal += 1
         self.extend(events)
 
-    def after(self, seq: int) -> list[wire.Event] | None:
-        """Return the events after number `seq`; None where not all of them are kept: ask the journal."""
-        if self and seq < self[0].seq - 1:
+    def after(self, seq: int, journal: int) -> list[wire.Event] | None:
+        """Return the events after number `seq` of a journal; None where not all of them are kept: ask the core."""
+        if journal != self.journal or (self and seq < self[0].seq - 1):
             return None
         return [*takewhile(lambda event: event.seq > seq, reversed(self))][::-1]
 

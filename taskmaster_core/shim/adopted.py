@@ -92,8 +92,11 @@ class Adopted(Run):
         os.close(self._pidfd)
         self._pidfd = -1
 
-    def unwatched(self) -> None:
-        """Give the pidfd back before `begin`: nobody waits for the end."""
+    def give_up(self) -> None:
+        """Be known no more, before `begin`: it could not be taken over whole, and ends by its record alone."""
+        for stream in self.streams.values():
+            stream.close()
+        self.house.forget(self)
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
@@ -156,6 +159,15 @@ def take_over(house: House, places: Places, path: str, record: Record) -> Adopte
     recipe = records.amended(path, record)
     run = Adopted(house, recipe, record, path, _open_pidfd(record, house.heritage.boot))
     house.add(run)
+    try:
+        _open_streams(house, places, run, recipe)
+    except BaseException:
+        run.give_up()
+        raise
+    return run
+
+
+def _open_streams(house: House, places: Places, run: Adopted, recipe: dict[str, Any]) -> None:
     if house.keepsakes is not None:
         house.keepsakes.restore(run, recipe)
     for name, spec in recipe["sinks"].items():
@@ -164,17 +176,6 @@ def take_over(house: House, places: Places, path: str, record: Record) -> Adopte
         stream = _stream(house, places, run, name, spec)
         if stream is not None:
             run.streams[name] = stream
-    return run
-
-
-def give_up(house: House, path: str) -> None:
-    """Let go of a run that could not be taken over whole: it is known no more, and ends by its record alone."""
-    for run in [run for run in house.runs.values() if run.lock == path]:
-        for stream in run.streams.values():
-            stream.close()
-        house.forget(run)
-        if isinstance(run, Adopted):
-            run.unwatched()
 
 
 def _open_pidfd(record: Record, boot: str) -> int:

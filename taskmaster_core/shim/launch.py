@@ -124,11 +124,9 @@ class Launch:
         if fd >= self.house.nofile - _RESERVE:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         held, record = self._judge(fd)
-        older = next((run for run in self.house.runs.values() if run.lock == self.lock_path), None)
-        if older is not None:  # its descendants live, though without the lock: the file is still theirs
-            fd = self._set_aside(older.run)
-        elif held:
-            fd = self._set_aside(record.run if record is not None else 0)
+        number = record.run if record is not None else 0
+        if held or (self.key, number) in self.house.runs:  # its descendants may live without the lock
+            fd = self._set_aside(number)
         self._locked = True
         empty = records.open_to_write(fd)
         try:

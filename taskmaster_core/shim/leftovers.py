@@ -121,7 +121,6 @@ class Leftovers:
             self.adopted.append(adopted.take_over(self.house, self.places, path, record))
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
             self.house.sinks.complain(f"the record {path} makes no sense: {error!r}")
-            adopted.give_up(self.house, path)
             record.recipe = {}  # of what lives of it nothing is believed but the numbers: it is ended
             self._judge_old(path, record, held=held)
 

@@ -6,7 +6,7 @@ output at that moment.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -24,14 +24,14 @@ from taskmaster_tui.link import Change
 from taskmaster_tui.model import fmt
 from taskmaster_tui.model.event_rows import EVENT_COLUMNS, READ, EventRows
 from taskmaster_tui.screens.acting import Acting
-from taskmaster_tui.screens.listing import Endless
+from taskmaster_tui.screens.listing import Listing
 from taskmaster_tui.screens.stretch import PAGE, Stretch
 from taskmaster_tui.screens.view import NOTHING, Selection
 from taskmaster_tui.widgets.filter_line import FilterLine
 from taskmaster_tui.widgets.row_tree import RowTree
 
 
-class EventsView(Acting, Endless):
+class EventsView(Acting, Listing):
     """Show events."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings(*VIEWS["events"]))
@@ -55,10 +55,6 @@ class EventsView(Acting, Endless):
         """Return the list."""
         return self.query_one("#events-tree", RowTree)
 
-    def ids(self) -> Sequence[str]:
-        """Return the events that are shown."""
-        return self.rows.ids()
-
     # Events -----------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -74,7 +70,7 @@ class EventsView(Acting, Endless):
             self.stretch.loading = True
             self._read(self.stretch.load())
 
-    def look_back(self) -> None:
+    def _look_back(self) -> None:
         """Read older events until another one is shown."""
         top = self.rows.ids()[:1]
 
@@ -85,10 +81,20 @@ class EventsView(Acting, Endless):
         if not (self.stretch.whole or self.stretch.loading):
             self._read(self.stretch.back(found))
 
-    def look_ahead(self) -> None:
+    def _look_ahead(self) -> None:
         """Read on where what is in memory ends."""
         if self.stretch.cut and not self.stretch.loading:
             self._read(self.stretch.ahead())
+
+    def go(self, way: int, move: Callable[[], None]) -> None:
+        """Move; where no row is further that way, read on in the journal."""
+        ids = self.rows.ids()
+        if ids and self.rowtree.cursor_id != ids[0 if way < 0 else -1]:
+            move()
+        elif way < 0:
+            self._look_back()
+        else:
+            self._look_ahead()
 
     def do_list_last(self) -> None:
         """Go to the newest there is."""
@@ -173,9 +179,9 @@ class EventsView(Acting, Endless):
         self.stretch.following = last and not self.stretch.cut
         self._title()
         if last:
-            self.look_ahead()
+            self._look_ahead()
         elif ids and event.row_id == ids[0]:
-            self.look_back()
+            self._look_back()
         self.refresh_bindings()
 
     @on(RowTree.Chosen)

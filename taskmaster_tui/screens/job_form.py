@@ -171,7 +171,7 @@ class JobForm(ModalScreen[bool]):
 
     def action_save(self) -> None:
         """Write it, and let the core take it."""
-        if self._valid and not any(each.group == "save" and not each.is_finished for each in self.workers):
+        if self._valid and not self.tm.busy_with("save"):
             self._say("saving…", valid=True)
             self.run_worker(self._save(), group="save")
 

@@ -191,7 +191,7 @@ class LogActions(LogMoves):
         if chosen is None:
             self.tm.link.watch_logs(set())
             return
-        keys = [each for selector in chosen for each in self.tm.world.keys_of(selector)]
+        keys = self._keys()
         self._watched = set(keys)
         self.tm.link.watch_logs(self._watched if chosen else {""})
         self._logs = self.tm.link.logs
@@ -238,16 +238,19 @@ class LogActions(LogMoves):
             self._logs = self.tm.link.logs  # the core is gone and its files are here, or it is back
             self.log_view.reread()
         if change.world and self._selectors:
-            self._watch_new(self._selectors)
+            self._watch_new()
         if change.logs:
             self.log_view.grew(change.logs)
         if change.events:
             meant = [event for event in change.events if event.type in _REMARKS and self._means(event.key)]
             self._remark(meant)
 
-    def _watch_new(self, selectors: Sequence[str]) -> None:
+    def _keys(self) -> list[str]:
+        return [each for selector in self.selectors for each in self.tm.world.keys_of(selector)]
+
+    def _watch_new(self) -> None:
         """Follow the processes that have come since, too; say whose each line is once there are several."""
-        keys = {each for selector in selectors for each in self.tm.world.keys_of(selector)}
+        keys = set(self._keys())
         if keys == self._watched:
             return
         new, self._watched = keys - self._watched, keys
@@ -262,7 +265,7 @@ class LogActions(LogMoves):
         """Let ages grow; and look for new output where no core is there to tell of it."""
         if self._selectors is None:
             return
-        keys = [each for selector in self._selectors for each in self.tm.world.keys_of(selector)]
+        keys = self._keys()
         self.log_view.set_empty(self._empty(keys))
         if not self.tm.context.live:
             self.log_view.grew(set(keys) or {""})

@@ -47,7 +47,7 @@ class MainScreen(Screen[None]):
         self._shown_name = "jobs"
         self._last = "jobs"
         self._ticked = 0.0
-        self._seen = 0  # the last event before the picture was frozen
+        self._seen = (0, 0)  # the last event before the picture was frozen, and of which journal
         self.zoomed = False
 
     @property
@@ -181,9 +181,9 @@ class MainScreen(Screen[None]):
         app.frozen = app.now() if app.frozen is None else None
         recent = app.link.recent
         if app.frozen is not None:
-            self._seen = recent[-1].seq if recent else 0
+            self._seen = recent[-1].seq if recent else 0, recent.journal
         else:  # all that was not passed on meanwhile
-            missed = recent.after(self._seen)
+            missed = recent.after(*self._seen)
             keys = {proc.key for proc in app.world.procs()}
             self.changed(Change(world=True, health=True, logs=keys, events=list(recent) if missed is None else missed))
         self._refresh_bars()

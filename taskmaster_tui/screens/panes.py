@@ -270,15 +270,18 @@ class EventPane(Container):
         if row_id != self._row:
             return
         self._seen, self._journal = seen, journal
-        last = another or self._at_last
+        last = another or self._at_last()
         self._rows.load(found)
         self._show(live=False, last=last)
         self._take()
 
     @property
+    def _tree(self) -> RowTree | None:
+        """Return the list; None before it is laid out, when the pane may have been told of a row already."""
+        return next(iter(self.query(RowTree)), None)
+
     def _at_last(self) -> bool:
-        tree = next(iter(self.query(RowTree)), None)
-        return tree is None or tree.cursor_id == next(reversed(self._rows.ids()), None)
+        return self._tree is None or self._tree.cursor_id == next(reversed(self._rows.ids()), None)
 
     def changed(self, change: Change) -> None:
         """Add what happened."""
@@ -287,8 +290,7 @@ class EventPane(Container):
             self._take()
 
     def _take(self) -> None:
-        recent = self.tm.link.recent
-        new = recent.after(self._seen) if recent.journal == self._journal else None
+        new = self.tm.link.recent.after(self._seen, self._journal)
         if new is None:
             self._ask(another=False)
             return
@@ -296,14 +298,14 @@ class EventPane(Container):
         meant: Sequence[str] = [self._row or "", *self.tm.world.keys_of(self._row or "")]
         told = [event for event in new if event.key in meant]
         if told:
-            last = self._at_last
+            last = self._at_last()
             self._rows.add(told)
             self._show(live=True, last=last)
 
     def _show(self, *, live: bool, last: bool) -> None:
-        tree = next(iter(self.query(RowTree)), None)
+        tree = self._tree
         if tree is None:
-            return  # it was told of a row before it is laid out
+            return
         tree.empty = "nothing happened yet" if self._journal >= 0 else "the journal cannot be read now"
         self._rows.now = self.tm.now()
         tree.rows_changed(live=live)

@@ -83,8 +83,7 @@ class Stretch:
         """
         if self.loading or self.cut:
             return True
-        recent = self._app.link.recent
-        new = recent.after(self._rows.last or 0) if recent.journal == self._journal else None
+        new = self._app.link.recent.after(self._rows.last or 0, self._journal)
         if new is not None and (self.following or self._rows.total + len(new) <= READ):
             self._add(new, KEPT if self.following else READ)
         elif self.following:
